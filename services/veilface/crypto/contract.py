@@ -1,0 +1,165 @@
+"""What an encryption scheme offers, whichever it is.
+
+The embedding service holds a `TemplateEncryptor`, the matching service a `TemplateComparer`, the key service a
+`ScoreDecrypter`. Services reach an implementation through `crypto.public.registry` and `crypto.secret.registry`
+and never name a scheme in their own rules.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilface.common.errors import InvalidArgumentError, Reason
+
+MAX_DIMENSION = 4096
+
+
+class Scheme(StrEnum):
+    """The names of the schemes in commands, settings and databases."""
+
+    CKKS_PACKED = "ckks-packed"
+    CKKS_TENSEAL = "ckks-tenseal"
+    PAILLIER = "paillier"
+    DAMGARD_JURIK = "damgard-jurik"
+    OKAMOTO_UCHIYAMA = "okamoto-uchiyama"
+
+
+class Metric(StrEnum):
+    """What a comparison score measures."""
+
+    COSINE = "cosine"
+    SQUARED_EUCLIDEAN = "squared-euclidean"
+
+
+class TemplateUse(StrEnum):
+    """The side of a comparison that a template is for."""
+
+    PROBE = "probe"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpace:
+    """Where embeddings live: how many dimensions they have and how they are compared.
+
+    Raises:
+        InvalidArgumentError: WRONG_DIMENSION if `dimension` is not in 1..4096.
+    """
+
+    dimension: int
+    metric: Metric = Metric.COSINE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dimension <= MAX_DIMENSION:
+            raise InvalidArgumentError(
+                Reason.WRONG_DIMENSION,
+                f"an embedding has 1 to {MAX_DIMENSION} dimensions, not {self.dimension}",
+            )
+
+
+class TemplateEncryptor(Protocol):
+    """Encrypts embeddings under a public key."""
+
+    def encrypt(self, embedding: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> bytes:
+        """Encrypt one embedding of shape (dimension,), L2-normalised.
+
+        Raises:
+            InvalidArgumentError: WRONG_DIMENSION for another shape; EMBEDDING_OUT_OF_RANGE if a value is not finite
+                or the norm is not 1 within 1e-3.
+        """
+        ...
+
+
+class PreparedProbe(Protocol):
+    """A probe made ready for a search; valid for every segment of the same key version and space."""
+
+
+class Segment(Protocol):
+    """Packed reference templates: `capacity` slots of the same space, searched together."""
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there are."""
+        ...
+
+    def add(self, ciphertext: bytes, slot: int) -> None:
+        """Add a reference template into an empty slot."""
+        ...
+
+    def subtract(self, ciphertext: bytes, slot: int) -> None:
+        """Take the same template out of the slot again: the slot then holds an encryption of zero."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Serialize, for caches and blobs."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it holds."""
+        ...
+
+
+class TemplateComparer(Protocol):
+    """Compares encrypted templates under the public and evaluation keys of one key version."""
+
+    @property
+    def supports_search(self) -> bool:
+        """Whether segments exist for this scheme; otherwise 1:N is a loop of 1:1."""
+        ...
+
+    def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
+        """Parse strictly. Raises InvalidCiphertextError on the first thing that is not as it must be."""
+        ...
+
+    def compare(self, reference: bytes, probe: bytes, space: TemplateSpace) -> bytes:
+        """The score ciphertext of one reference against one probe; it decrypts to one score and nothing else."""
+        ...
+
+    def prepare_probe(self, probe: bytes, space: TemplateSpace) -> PreparedProbe:
+        """Make a probe ready for `search`."""
+        ...
+
+    def new_segment(self, space: TemplateSpace) -> Segment:
+        """An empty segment."""
+        ...
+
+    def segment_from_bytes(self, data: bytes, space: TemplateSpace) -> Segment:
+        """Parse a serialized segment strictly."""
+        ...
+
+    def search(
+        self,
+        probe: PreparedProbe,
+        segments: Sequence[Segment],
+        slots: Sequence[NDArray[np.intp]],
+    ) -> list[bytes]:
+        """The score ciphertexts of the given slots (ascending) of each segment: scores in slot order, nothing else."""
+        ...
+
+
+class ScoreDecrypter(Protocol):
+    """Decrypts comparison scores with a secret key."""
+
+    def decrypt(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
+        """The scores, shape (score_count,), in units of the metric.
+
+        Raises:
+            InvalidCiphertextError: for anything that is not a score ciphertext of exactly this many scores.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublicMaterial:
+    """The public half of a key version."""
+
+    scheme: Scheme
+    profile: str
+    key_version: str
+    public_key: bytes
+    evaluation_keys: bytes
