@@ -1,0 +1,165 @@
+"""Score ciphertexts: three polynomials, of which the first carries only the coefficients that are scores.
+
+The first polynomial's other coefficients are left out, so nothing but those scores can be decrypted, whatever the
+product holds elsewhere. Residues are in the coefficient domain and take 26 bits each.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numba import njit, uint32
+from numpy.typing import NDArray
+
+from veilface.common.errors import InvalidCiphertextError, Reason
+from veilface.crypto.public.packed import bitpack, wire
+from veilface.crypto.public.packed.expand import segment_scale
+from veilface.crypto.public.packed.ntt import from_ntt, multiply_shoup
+from veilface.crypto.public.packed.profiles import PackedProfile
+from veilface.crypto.public.packed.ring import U32, prime_ring
+from veilface.crypto.public.packed.segment import coefficient_positions
+
+RESIDUE_BITS: Final = 26
+
+
+@njit(nogil=True, cache=True)
+def _divide_last(values, last, half, q, factor, factor_shoup, one_shoup, q_last, shift):  # type: ignore[no-untyped-def]
+    """values = round((value, last) / q_last) mod q, in the coefficient domain."""
+    for i in range(values.shape[0]):
+        r = uint32(last[i] + half)
+        r = min(r, uint32(r - q_last))
+        correction = uint32(multiply_shoup(r, uint32(1), one_shoup, q) + shift)
+        correction = min(correction, uint32(correction - q))
+        d = uint32(values[i] - correction)
+        d = min(d, uint32(d + q))
+        values[i] = multiply_shoup(d, factor, factor_shoup, q)
+
+
+def divide_to(values: U32, limbs: int, profile: PackedProfile) -> U32:
+    """Rescale residues (polynomials, limbs, n) in the coefficient domain to fewer limbs. In place; a view comes back."""
+    for last in range(values.shape[1] - 1, limbs - 1, -1):
+        divisor = profile.data_primes[last]
+        half = divisor // 2
+        for limb in range(last):
+            q = profile.data_primes[limb]
+            factor = pow(divisor, -1, q)
+            for polynomial in range(values.shape[0]):
+                _divide_last(
+                    values[polynomial, limb],
+                    values[polynomial, last],
+                    np.uint32(half),
+                    np.uint32(q),
+                    np.uint32(factor),
+                    np.uint32((factor << 32) // q),
+                    np.uint32((1 << 32) // q),
+                    np.uint32(divisor),
+                    np.uint32((q - half % q) % q),
+                )
+    return values[:, :limbs]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFormat:
+    """The format of the score ciphertexts of one computation."""
+
+    kind: wire.Kind
+    limbs: int
+    log_scale: int
+    scale: float
+
+
+@lru_cache(maxsize=16)
+def search_format(profile: PackedProfile) -> ScoreFormat:
+    """Scores of a search; `scale` is what an inner product of coordinates 1 decrypts to."""
+    scale = segment_scale(profile) ** 2
+    for prime in profile.data_primes[profile.search_score_limbs : profile.segment_limbs]:
+        scale /= prime
+    log_scale = 2 * profile.segment_log_scale - RESIDUE_BITS * (profile.segment_limbs - profile.search_score_limbs)
+    return ScoreFormat(wire.Kind.SEARCH_SCORES, profile.search_score_limbs, log_scale, scale)
+
+
+@lru_cache(maxsize=16)
+def verify_format(profile: PackedProfile) -> ScoreFormat:
+    """The score of a 1:1 comparison."""
+    scale = 2.0 ** (2 * profile.template_log_scale)
+    for prime in profile.data_primes[profile.verify_score_limbs :]:
+        scale /= prime
+    log_scale = 2 * profile.template_log_scale - RESIDUE_BITS * (profile.template_limbs - profile.verify_score_limbs)
+    return ScoreFormat(wire.Kind.VERIFY_SCORE, profile.verify_score_limbs, log_scale, scale)
+
+
+def to_coefficients(values: U32, profile: PackedProfile) -> U32:
+    """Residues (polynomials, limbs, n) from the NTT to the coefficient domain, in place."""
+    for polynomial in range(values.shape[0]):
+        for limb in range(values.shape[1]):
+            from_ntt(values[polynomial, limb], prime_ring(profile.data_primes[limb], profile.degree))
+    return values
+
+
+def write_scores(
+    product: U32, coordinates: int, slots: NDArray[np.intp] | None, form: ScoreFormat, profile: PackedProfile
+) -> bytes:
+    """A score ciphertext.
+
+    Args:
+        product: uint32 (3, limbs, n) in the NTT domain; overwritten.
+        coordinates: How many coordinates were multiplied.
+        slots: The slots whose scores are wanted, ascending; None for a 1:1 comparison.
+        form: From `search_format` or `verify_format`.
+        profile: Of the key.
+    """
+    values = divide_to(to_coefficients(product, profile), form.limbs, profile)
+    if slots is None:
+        positions = np.array([coordinates - 1], dtype=np.intp)
+        bitmap = b""
+    else:
+        positions = coefficient_positions(slots, coordinates, profile.degree)
+        occupied = np.zeros(profile.degree, dtype=np.uint8)
+        occupied[slots] = 1
+        bitmap = np.packbits(occupied, bitorder="little").tobytes()
+    pieces = [
+        np.concatenate([values[0, limb, positions], values[1, limb], values[2, limb]]) for limb in range(form.limbs)
+    ]
+    payload = bitmap + bitpack.pack(np.concatenate(pieces), RESIDUE_BITS)
+    header = wire.Header(form.kind, 3, form.limbs, form.log_scale, coordinates, positions.size)
+    return wire.write(profile, header, payload)
+
+
+def read_scores(
+    data: bytes, coordinates: int, score_count: int, form: ScoreFormat, profile: PackedProfile
+) -> tuple[U32, U32, NDArray[np.intp]]:
+    """Parse a score ciphertext strictly.
+
+    Returns:
+        The coefficients of the first polynomial that are scores (limbs, score_count), the other two polynomials
+        (2, limbs, n), both in the coefficient domain, and the positions of the scores (score_count,).
+
+    Raises:
+        InvalidCiphertextError: for anything else.
+    """
+    degree = profile.degree
+    is_search = form.kind is wire.Kind.SEARCH_SCORES
+    if not 1 <= score_count <= (degree if is_search else 1):
+        raise InvalidCiphertextError(Reason.WRONG_SIZE, f"a score ciphertext cannot hold {score_count} scores")
+    bitmap_bytes = degree // 8 if is_search else 0
+    residue_count = form.limbs * (score_count + 2 * degree)
+    header = wire.Header(form.kind, 3, form.limbs, form.log_scale, coordinates, score_count)
+    size = bitmap_bytes + bitpack.packed_bytes(residue_count, RESIDUE_BITS)
+    payload = wire.read(profile, header, size, data)
+    if is_search:
+        bits = np.unpackbits(np.frombuffer(payload[:bitmap_bytes], dtype=np.uint8), bitorder="little")
+        slots = np.flatnonzero(bits)
+        if slots.size != score_count:
+            raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "the slots do not agree with the score count")
+        positions = coefficient_positions(slots, coordinates, degree)
+    else:
+        positions = np.array([coordinates - 1], dtype=np.intp)
+    residues, clean = bitpack.unpack(payload[bitmap_bytes:], residue_count, RESIDUE_BITS)
+    if not clean:
+        raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "bits behind the last residue")
+    per_limb = residues.reshape(form.limbs, -1)
+    wire.check_residues(per_limb[:, None, :].transpose(1, 0, 2), profile.data_primes)
+    scores = np.ascontiguousarray(per_limb[:, :score_count])
+    others = per_limb[:, score_count:].reshape(form.limbs, 2, degree).transpose(1, 0, 2)
+    return scores, np.ascontiguousarray(others), positions

@@ -1,0 +1,158 @@
+"""Packed references: one ciphertext per coordinate, one template per coefficient.
+
+Slot k lies at coefficient (k mod m) D + k // m with m = n / D, so that the templates of consecutive slots stack into one
+polynomial and are expanded together.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit, uint32
+from numpy.typing import NDArray
+
+from veilface.common.errors import InvalidArgumentError, Reason
+from veilface.crypto.contract import TemplateSpace, TemplateUse
+from veilface.crypto.public.packed import wire
+from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
+from veilface.crypto.public.packed.expand import expand, expanded_count, template_multiple
+from veilface.crypto.public.packed.multiply_add import LANES
+from veilface.crypto.public.packed.ntt import multiply_shoup
+from veilface.crypto.public.packed.profiles import PackedProfile
+from veilface.crypto.public.packed.ring import U32, prime_ring, shoup
+from veilface.crypto.public.packed.space import coordinate_count
+
+
+def coefficient_positions(slots: NDArray[np.intp], coordinates: int, degree: int) -> NDArray[np.intp]:
+    """Where the slots lie in the polynomial."""
+    stride = expanded_count(coordinates)
+    stacked = degree // stride
+    positions: NDArray[np.intp] = (slots % stacked) * stride + slots // stacked
+    return positions
+
+
+@njit(nogil=True, cache=True)
+def _accumulate(data, expanded, monomial, monomial_shoup, primes, tiles_per_limb, negative):  # type: ignore[no-untyped-def]
+    """data += expanded * monomial (or -=). data, expanded: (tiles, d, 2, 32); monomial: (tiles, 32)."""
+    for tile in range(data.shape[0]):
+        q = primes[tile // tiles_per_limb]
+        for j in range(data.shape[1]):
+            for polynomial in range(2):
+                for lane in range(LANES):
+                    product = multiply_shoup(
+                        expanded[tile, j, polynomial, lane], monomial[tile, lane], monomial_shoup[tile, lane], q
+                    )
+                    present = data[tile, j, polynomial, lane]
+                    if negative:
+                        r = uint32(present - product)
+                        r = min(r, uint32(r + q))
+                    else:
+                        r = uint32(present + product)
+                        r = min(r, uint32(r - q))
+                    data[tile, j, polynomial, lane] = r
+
+
+class PackedSegment:
+    """One segment: residues in tiles, uint32 (tiles, coordinates, 2, 32)."""
+
+    def __init__(self, space: TemplateSpace, keys: EvaluationKeys, tiles: U32 | None = None) -> None:
+        self.profile: PackedProfile = keys.profile
+        self.space = space
+        self.coordinates = coordinate_count(space, keys.profile)
+        self._keys = keys
+        shape = segment_shape(self.profile, self.coordinates)
+        self.tiles: U32 = np.zeros(shape, dtype=np.uint32) if tiles is None else tiles
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there are: the ring degree."""
+        return self.profile.degree
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory the residues take: 16 bytes per coordinate and slot with two limbs."""
+        return int(self.tiles.nbytes)
+
+    def add(self, ciphertext: bytes, slot: int) -> None:
+        """See `Segment.add`."""
+        self.add_many([ciphertext], [slot])
+
+    def subtract(self, ciphertext: bytes, slot: int) -> None:
+        """See `Segment.subtract`."""
+        self._combine([ciphertext], [slot], negative=True)
+
+    def add_many(self, ciphertexts: Sequence[bytes], slots: Sequence[int]) -> None:
+        """Add templates into empty slots; consecutive slots share the work of an expansion."""
+        self._combine(ciphertexts, slots, negative=False)
+
+    def _combine(self, ciphertexts: Sequence[bytes], slots: Sequence[int], *, negative: bool) -> None:
+        if any(not 0 <= slot < self.capacity for slot in slots):
+            raise InvalidArgumentError(Reason.INVALID_FIELD, f"a segment has the slots 0 to {self.capacity - 1}")
+        if not self.tiles.flags.writeable:
+            self.tiles = self.tiles.copy()
+        stride = expanded_count(self.coordinates)
+        positions = coefficient_positions(np.array(slots, dtype=np.intp), self.coordinates, self.profile.degree)
+        by_shift: dict[int, list[int]] = {}
+        for index, position in enumerate(positions):
+            by_shift.setdefault(int(position) % stride, []).append(index)
+        for shift, indices in by_shift.items():
+            stacked = self._stack(
+                [ciphertexts[index] for index in indices], [int(positions[i]) - shift for i in indices]
+            )
+            self._add_expanded(expand(stacked, self.coordinates, self._keys), shift, negative=negative)
+
+    def _stack(self, ciphertexts: list[bytes], exponents: list[int]) -> U32:
+        profile = self.profile
+        total = np.zeros((2, profile.template_limbs, profile.degree), dtype=np.uint32)
+        primes = np.array(profile.data_primes, dtype=np.uint32)[:, None]
+        for ciphertext, exponent in zip(ciphertexts, exponents, strict=True):
+            residues = wire.read_template(profile, self.coordinates, TemplateUse.REFERENCE, ciphertext)
+            if exponent:
+                residues = residues.copy()
+                for limb, prime in enumerate(profile.data_primes):
+                    monomial = prime_ring(prime, profile.degree).monomial(exponent)
+                    residues[:, limb] = template_multiple(residues[:, limb], monomial, shoup(monomial, prime), prime)
+            total += residues
+            total = np.minimum(total, total - primes)
+        return total
+
+    def _add_expanded(self, expanded: U32, exponent: int, *, negative: bool) -> None:
+        profile = self.profile
+        primes = profile.data_primes[: profile.segment_limbs]
+        rows = [prime_ring(prime, profile.degree).monomial(exponent) for prime in primes]
+        companions = [shoup(row, prime) for row, prime in zip(rows, primes, strict=True)]
+        _accumulate(
+            self.tiles,
+            expanded,
+            np.concatenate(rows).reshape(-1, LANES),
+            np.concatenate(companions).reshape(-1, LANES),
+            np.array(primes, dtype=np.uint32),
+            profile.degree // LANES,
+            negative,
+        )
+
+    def to_bytes(self) -> bytes:
+        """See `Segment.to_bytes`."""
+        payload = memoryview(np.ascontiguousarray(self.tiles, dtype="<u4")).cast("B")
+        return wire.write(self.profile, segment_header(self.profile, self.coordinates), payload)
+
+    @classmethod
+    def from_bytes(cls, space: TemplateSpace, keys: EvaluationKeys, data: bytes | memoryview) -> "PackedSegment":
+        """Parse strictly, without copying: the segment keeps `data` alive. Raises InvalidCiphertextError."""
+        profile = keys.profile
+        coordinates = coordinate_count(space, profile)
+        shape = segment_shape(profile, coordinates)
+        payload = wire.read(profile, segment_header(profile, coordinates), 4 * int(np.prod(shape)), data)
+        tiles = np.frombuffer(payload, dtype="<u4").reshape(shape)
+        per_limb = tiles.reshape(profile.segment_limbs, -1)
+        wire.check_residues(per_limb[None], profile.data_primes)
+        return cls(space, keys, tiles)
+
+
+def segment_shape(profile: PackedProfile, coordinates: int) -> tuple[int, int, int, int]:
+    """The shape of a segment's residues: (tiles, coordinates, 2, 32)."""
+    return profile.segment_limbs * profile.degree // LANES, coordinates, 2, LANES
+
+
+def segment_header(profile: PackedProfile, coordinates: int) -> wire.Header:
+    """The header of a serialized segment."""
+    return wire.Header(wire.Kind.SEGMENT, 2, profile.segment_limbs, profile.segment_log_scale, coordinates)
