@@ -13,10 +13,10 @@ from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.compare import tensor_product
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.expand import expand
-from veilface.crypto.public.packed.multiply_add import LANES, addresses, multiply_add, reduction_constants
+from veilface.crypto.public.packed.kernels.multiply_add import LANES, SCRATCH, multiply_add
 from veilface.crypto.public.packed.parallel import run_parts, split, worker_count
 from veilface.crypto.public.packed.profiles import packed_profile
-from veilface.crypto.public.packed.ring import U32
+from veilface.crypto.public.packed.ring import U32, addresses, reduction_constants
 from veilface.crypto.public.packed.scores import search_format, verify_format, write_scores
 from veilface.crypto.public.packed.segment import PackedSegment
 from veilface.crypto.public.packed.space import coordinate_count
@@ -82,7 +82,7 @@ class PackedComparer:
         profile = self.profile
         expanded = [probe for probe in probes if isinstance(probe, ExpandedProbe)]
         packed = [segment for segment in segments if isinstance(segment, PackedSegment)]
-        coordinates = {item.coordinates for item in (*expanded, *packed)}
+        coordinates = {probe.coordinates for probe in expanded} | {segment.coordinates for segment in packed}
         if len(expanded) != len(probes) or len(packed) != len(segments) or len(coordinates) > 1:
             raise InvalidArgumentError(Reason.WRONG_DIMENSION, "probes and segments must be of one template space")
         if not packed:
@@ -109,7 +109,7 @@ class PackedComparer:
         constants = reduction_constants(profile.data_primes[:limbs])
 
         def score(first: int, last: int) -> None:
-            sums = np.empty((3, LANES), dtype=np.uint64)
+            sums = np.empty(SCRATCH, dtype=np.uint64)
             multiply_add(
                 probe_addresses,
                 segment_addresses,

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from veilface.crypto.contract import PublicMaterial, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import seal, wire
-from veilface.crypto.public.packed.ntt import to_ntt
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import U32, prime_ring
 from veilface.crypto.public.packed.space import coordinate_count, coordinates
+from veilface.crypto.public.packed.transform import to_ntt
 
 _MAX_INTEGER_BITS: Final = 52
 

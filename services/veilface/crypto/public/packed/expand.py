@@ -7,80 +7,54 @@ beforehand. Templates stacked at multiples of D in one polynomial are expanded t
 Ciphertexts lie in chunks of 16 lanes: (chunk, polynomial, limb, n, 16).
 """
 
-from collections.abc import Callable
+import threading
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from veilface.crypto.public.packed import lanes
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
-from veilface.crypto.public.packed.multiply_add import LANES as TILE_LANES
-from veilface.crypto.public.packed.multiply_add import reduction_constants
-from veilface.crypto.public.packed.ntt import multiply_shoup
+from veilface.crypto.public.packed.kernels import pointwise, rotate
+from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
+from veilface.crypto.public.packed.kernels.vector import COUNT as LANES
 from veilface.crypto.public.packed.parallel import run_parts
 from veilface.crypto.public.packed.profiles import PackedProfile
-from veilface.crypto.public.packed.ring import U32, PrimeRing, automorphism, prime_ring, shoup
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Division:
-    """Division of residues by one prime (`divisor`), rounding to nearest, as SEAL does it."""
-
-    half: np.uint32
-    factors: tuple[tuple[np.uint32, np.uint32], ...]
-    shifts: tuple[np.uint32, ...]
-
-    @classmethod
-    def by(cls, divisor: int, primes: tuple[int, ...]) -> "_Division":
-        half = divisor // 2
-        factors = []
-        for q in primes:
-            factor = pow(divisor, -1, q)
-            factors.append((np.uint32(factor), np.uint32((factor << 32) // q)))
-        return cls(np.uint32(half), tuple(factors), tuple(np.uint32((q - half % q) % q) for q in primes))
+from veilface.crypto.public.packed.ring import U32, automorphism, prime_ring, reduction_constants, shoup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpansionTables:
-    """What the kernels need to know of a profile."""
+    """What the kernels of `rotate` need to know of a profile; their shapes are given there."""
 
     profile: PackedProfile
-    rings: tuple[PrimeRing, ...]
+    transforms: U32
     constants: U32
-    key_switch: _Division
-    rescale: _Division
+    key_switch: U32
+    rescale: U32
 
-    @property
-    def primes(self) -> tuple[np.uint32, ...]:
-        """The primes, the special one last."""
-        return tuple(np.uint32(ring.prime) for ring in self.rings)
 
-    def forward(self, x: U32, prime: int) -> None:
-        """Transform (n, 16) residues of the prime of that number."""
-        ring = self.rings[prime]
-        lanes.forward(x, ring.forward, ring.forward_shoup, np.uint32(ring.prime))
-
-    def inverse(self, x: U32, prime: int) -> None:
-        """Transform (n, 16) residues of the prime of that number back."""
-        ring = self.rings[prime]
-        factor = ring.degree_inverse
-        factor_shoup = np.uint32((factor << 32) // ring.prime)
-        lanes.inverse(x, ring.inverse, ring.inverse_shoup, np.uint32(ring.prime), np.uint32(factor), factor_shoup)
+def _division(divisor: int, primes: tuple[int, ...]) -> U32:
+    rows = []
+    for q in primes:
+        factor = pow(divisor, -1, q)
+        rows.append((factor, (factor << 32) // q, -(divisor // 2) % q))
+    return np.array(rows, dtype=np.uint32)
 
 
 @lru_cache(maxsize=8)
 def expansion_tables(profile: PackedProfile) -> ExpansionTables:
     """The tables of a profile."""
+    rings = [prime_ring(prime, profile.degree) for prime in profile.primes]
+    inverses = [(ring.degree_inverse, (ring.degree_inverse << 32) // ring.prime) for ring in rings]
     dropped = profile.data_primes[profile.segment_limbs]
     return ExpansionTables(
         profile=profile,
-        rings=tuple(prime_ring(prime, profile.degree) for prime in profile.primes),
-        constants=reduction_constants(profile.primes),
-        key_switch=_Division.by(profile.special_prime, profile.data_primes),
-        rescale=_Division.by(dropped, profile.data_primes[: profile.segment_limbs]),
+        transforms=np.array(
+            [(ring.forward, ring.forward_shoup, ring.inverse, ring.inverse_shoup) for ring in rings], dtype=np.uint32
+        ),
+        constants=np.hstack([reduction_constants(profile.primes), np.array(inverses, dtype=np.uint32)]),
+        key_switch=_division(profile.special_prime, profile.data_primes),
+        rescale=_division(dropped, profile.data_primes[: profile.segment_limbs]),
     )
 
 
@@ -104,111 +78,118 @@ def upscale_factor(profile: PackedProfile, coordinates: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _level_monomial(profile: PackedProfile, level: int) -> tuple[tuple[U32, U32], ...]:
+def level_monomial(profile: PackedProfile, level: int) -> U32:
+    """X^(-2^level) in the NTT domain with its Shoup companion, uint32 (limbs, 2, n)."""
     pairs = []
     for prime in profile.data_primes:
         values = prime_ring(prime, profile.degree).monomial(-(1 << level))
         pairs.append((values, shoup(values, prime)))
-    return tuple(pairs)
+    return np.array(pairs, dtype=np.uint32)
 
 
-def rotate(state: U32, permutation: NDArray[np.int64], key: U32, tables: ExpansionTables) -> U32:
-    """The automorphism of 16 ciphertexts, with key switching; bit-exact with SEAL's apply_galois.
+class _Scratch(threading.local):
+    """Work space of one thread, kept between expansions."""
 
-    Args:
-        state: uint32 (2, limbs, n, 16), at all data primes.
-        permutation: From `ring.automorphism`.
-        key: uint32 (2, primes, digits, n).
-        tables: Of the profile.
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[int, int], tuple[U32, U32, U32, U32]] = {}
 
-    Returns:
-        A new array of the same shape.
-    """
-    limbs, degree = state.shape[1], state.shape[2]
-    special = limbs
-    rotated = np.empty_like(state)
-    for polynomial in range(2):
-        for limb in range(limbs):
-            lanes.permute(state[polynomial, limb], permutation, rotated[polynomial, limb])
-    digits = rotated[1].copy()
-    for limb in range(limbs):
-        tables.inverse(digits[limb], limb)
-    products = np.empty((2, limbs + 1, degree, lanes.LANES), dtype=np.uint32)
-    transformed = np.empty_like(digits)
-    for prime in range(limbs + 1):
-        q = tables.primes[prime]
-        for digit in range(limbs):
-            if digit == prime:
-                transformed[digit] = rotated[1, digit]
-            else:
-                one_shoup = tables.constants[prime, 3]
-                lanes.reduce_into(digits[digit], q, one_shoup, np.uint32(0), transformed[digit])
-                tables.forward(transformed[digit], prime)
-        for polynomial in range(2):
-            lanes.key_product(
-                transformed, key[polynomial, prime], q, tables.constants[prime], products[polynomial, prime]
+    def arrays(self, limbs: int, degree: int) -> tuple[U32, U32, U32, U32]:
+        """Digits, rotated and scratch (limbs, n, 16), products (2, limbs + 1, n, 16)."""
+        key = (limbs, degree)
+        if key not in self._arrays:
+            block = (degree, LANES)
+            self._arrays[key] = (
+                np.empty((limbs, *block), dtype=np.uint32),
+                np.empty((limbs, *block), dtype=np.uint32),
+                np.empty((limbs, *block), dtype=np.uint32),
+                np.empty((2, limbs + 1, *block), dtype=np.uint32),
             )
-    _divide_last(products, special, tables.key_switch, tables)
-    for limb in range(limbs):
-        lanes.add_arrays(products[0, limb], rotated[0, limb], tables.primes[limb])
-    result: U32 = products[:, :limbs]
-    return result
+        return self._arrays[key]
 
 
-def _divide_last(values: U32, last: int, division: _Division, tables: ExpansionTables) -> None:
-    """Divide values (2, last + 1, n, 16) by the prime of limb `last`; the result is in the limbs before it."""
-    divisor = tables.primes[last]
-    correction = np.empty_like(values[0, 0])
-    for polynomial in range(2):
-        residue = values[polynomial, last]
-        tables.inverse(residue, last)
-        lanes.add_constant(residue, division.half, divisor)
-        for limb in range(last):
-            q = tables.primes[limb]
-            lanes.reduce_into(residue, q, tables.constants[limb, 3], division.shifts[limb], correction)
-            tables.forward(correction, limb)
-            factor, factor_shoup = division.factors[limb]
-            lanes.divide_difference(values[polynomial, limb], correction, q, factor, factor_shoup)
+_scratch = _Scratch()
 
 
-def _expand_chunk(state: U32, chunk: int, level: int, keys: EvaluationKeys, tables: ExpansionTables) -> None:
-    profile = tables.profile
-    permutation = automorphism(profile.degree, (profile.degree >> level) + 1)
-    source = state[chunk]
-    rotated = rotate(source, permutation, keys.keys[level], tables)
-    count = 1 << level
-    in_lane = count < lanes.LANES
-    odd = np.empty_like(source[0, 0])
-    for limb, (monomial, monomial_shoup) in enumerate(_level_monomial(profile, level)):
-        q = tables.primes[limb]
-        for polynomial in range(2):
-            even = source[polynomial, limb]
-            target = odd if in_lane else state[chunk + count // lanes.LANES, polynomial, limb]
-            lanes.split_pair(even, rotated[polynomial, limb], monomial, monomial_shoup, q, target)
-            if in_lane:
-                even[:, count : 2 * count] = odd[:, :count]
+def split_level(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
+    """One level for one chunk on the calling thread: state becomes the even half, odd the odd; (2, limbs, n, 16)."""
+    profile = keys.profile
+    tables = expansion_tables(profile)
+    digits, rotated, scratch, products = _scratch.arrays(profile.template_limbs, profile.degree)
+    rotate.split_chunk(
+        state,
+        automorphism(profile.degree, (profile.degree >> level) + 1),
+        keys.keys[level],
+        tables.key_switch,
+        level_monomial(profile, level),
+        tables.transforms,
+        tables.constants,
+        digits,
+        rotated,
+        scratch,
+        products,
+        odd,
+    )
 
 
-@njit(nogil=True, cache=True)
-def _store_tiles(x, first, count, polynomial, first_tile, out):  # type: ignore[no-untyped-def]
-    """out[first_tile + i // 32, first + lane, polynomial, i % 32] = x[i, lane] for lane < count."""
-    for i in range(x.shape[0]):
-        tile = first_tile + i // TILE_LANES
-        for lane in range(count):
-            out[tile, first + lane, polynomial, i % TILE_LANES] = x[i, lane]
+def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
+    """`split_level` for the only chunk of a low level, with the primes spread over the threads."""
+    profile = keys.profile
+    tables = expansion_tables(profile)
+    limbs, degree = profile.template_limbs, profile.degree
+    digits, rotated, _, products = _scratch.arrays(limbs, degree)
+    permutation = automorphism(degree, (degree >> level) + 1)
+    transforms, constants = tables.transforms, tables.constants
+    run_parts(
+        [
+            partial(rotate.decompose, state, permutation, limb, transforms, constants, digits, rotated)
+            for limb in range(limbs)
+        ]
+    )
+
+    def switch(prime: int) -> None:
+        scratch = _scratch.arrays(limbs, degree)[2]
+        rotate.switch(state, permutation, prime, keys.keys[level], transforms, constants, digits, scratch, products)
+
+    run_parts([partial(switch, prime) for prime in range(limbs + 1)])
+    run_parts([partial(rotate.lift, products, polynomial, limbs, transforms, constants) for polynomial in range(2)])
+
+    def finish(polynomial: int, limb: int) -> None:
+        correction = _scratch.arrays(limbs, degree)[2][0]
+        monomial = level_monomial(profile, level)
+        rotate.divide_and_split(
+            state,
+            products,
+            rotated,
+            polynomial,
+            limb,
+            tables.key_switch,
+            monomial,
+            transforms,
+            constants,
+            correction,
+            odd,
+        )
+
+    run_parts([partial(finish, polynomial, limb) for polynomial in range(2) for limb in range(limbs)])
 
 
 def _rescale_chunk(state: U32, chunk: int, coordinates: int, tables: ExpansionTables, out: U32) -> None:
     profile = tables.profile
-    first = chunk * lanes.LANES
-    count = min(lanes.LANES, coordinates - first)
+    last = profile.segment_limbs
+    first = chunk * LANES
+    count = min(LANES, coordinates - first)
     if count <= 0:
         return
-    _divide_last(state[chunk], profile.segment_limbs, tables.rescale, tables)
+    values = state[chunk]
+    correction = _scratch.arrays(profile.template_limbs, profile.degree)[2][0]
     for polynomial in range(2):
-        for limb in range(profile.segment_limbs):
+        rotate.lift(values, polynomial, last, tables.transforms, tables.constants)
+        for limb in range(last):
+            rotate.divide(
+                values, polynomial, limb, last, tables.rescale, tables.transforms, tables.constants, correction
+            )
             first_tile = limb * profile.degree // TILE_LANES
-            _store_tiles(state[chunk, polynomial, limb], first, count, polynomial, first_tile, out)
+            pointwise.store_tiles(values[polynomial, limb], first, count, polynomial, first_tile, out)
 
 
 def expand(template: U32, coordinates: int, keys: EvaluationKeys) -> U32:
@@ -226,31 +207,24 @@ def expand(template: U32, coordinates: int, keys: EvaluationKeys) -> U32:
     tables = expansion_tables(profile)
     count = expanded_count(coordinates)
     limbs, degree = profile.template_limbs, profile.degree
-    state = np.zeros((max(1, count // lanes.LANES), 2, limbs, degree, lanes.LANES), dtype=np.uint32)
+    state: U32 = np.empty((max(1, count // LANES), 2, limbs, degree, LANES), dtype=np.uint32)
     factor = upscale_factor(profile, coordinates)
+    state[0] = 0
     for limb in range(limbs):
         q = profile.data_primes[limb]
         state[0, :, limb, :, 0] = template[:, limb].astype(np.uint64) * np.uint64(factor % q) % np.uint64(q)
+    odd: U32 | None = None
     for level in range(count.bit_length() - 1):
-        chunks = max(1, (1 << level) // lanes.LANES)
-        run_parts([partial(_expand_chunk, state, chunk, level, keys, tables) for chunk in range(chunks)])
-    out: U32 = np.zeros((profile.segment_limbs * degree // TILE_LANES, coordinates, 2, TILE_LANES), dtype=np.uint32)
-    parts: list[Callable[[], None]] = [
-        partial(_rescale_chunk, state, chunk, coordinates, tables, out) for chunk in range(state.shape[0])
-    ]
-    run_parts(parts)
+        present = 1 << level
+        if present < LANES:
+            odd = np.empty_like(state[0]) if odd is None else odd
+            _split_level_threaded(state[0], odd, level, keys)
+            rotate.shift_lanes(state[0], odd, present)
+        elif present == LANES:
+            _split_level_threaded(state[0], state[1], level, keys)
+        else:
+            chunks = present // LANES
+            run_parts([partial(split_level, state[c], state[c + chunks], level, keys) for c in range(chunks)])
+    out: U32 = np.empty((profile.segment_limbs * degree // TILE_LANES, coordinates, 2, TILE_LANES), dtype=np.uint32)
+    run_parts([partial(_rescale_chunk, state, chunk, coordinates, tables, out) for chunk in range(state.shape[0])])
     return out
-
-
-def template_multiple(values: U32, constant: U32, constant_shoup: U32, prime: int) -> U32:
-    """values * constant mod prime, elementwise, for constants in the NTT domain."""
-    result = np.empty_like(values)
-    _multiply_rows(values, constant, constant_shoup, np.uint32(prime), result)
-    return result
-
-
-@njit(nogil=True, cache=True)
-def _multiply_rows(values, constant, constant_shoup, q, out):  # type: ignore[no-untyped-def]
-    for row in range(values.shape[0]):
-        for i in range(values.shape[1]):
-            out[row, i] = multiply_shoup(values[row, i], constant[i], constant_shoup[i], q)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 
 def worker_count() -> int:
@@ -31,4 +32,4 @@ def split(count: int, parts: int) -> list[tuple[int, int]]:
     """`count` things as at most `parts` nearly equal ranges (first, last)."""
     parts = max(1, min(parts, count))
     bounds = [count * part // parts for part in range(parts + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))

@@ -1,9 +1,10 @@
 """The rings Z_q[X]/(X^n + 1) of a profile: roots of unity, monomials and automorphisms in the NTT domain.
 
-The order of values in the NTT domain is SEAL's (bit-reversed powers of the least primitive 2n-th root of unity), so that
-residues can be exchanged with SEAL unchanged.
+The order of values in the NTT domain is SEAL's (bit-reversed powers of the least primitive 2n-th root of unity), so
+that residues can be exchanged with SEAL unchanged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,3 +98,14 @@ def automorphism(degree: int, galois_element: int) -> NDArray[np.int64]:
     log_degree = degree.bit_length() - 1
     exponents = 2 * bit_reverse(np.arange(degree, dtype=np.int64), log_degree) + 1
     return bit_reverse((galois_element * exponents >> 1) % degree, log_degree)
+
+
+def addresses(arrays: Sequence[U32]) -> NDArray[np.int64]:
+    """Where the arrays begin in memory."""
+    return np.array([array.ctypes.data for array in arrays], dtype=np.int64)
+
+
+def reduction_constants(primes: tuple[int, ...]) -> U32:
+    """Rows of q, 2^32 mod q and the Shoup companions of that and of 1; shape (primes, 4)."""
+    rows = [(q, (1 << 32) % q, (((1 << 32) % q) << 32) // q, (1 << 32) // q) for q in primes]
+    return np.array(rows, dtype=np.uint32)

@@ -9,35 +9,22 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numba import njit, uint32
 from numpy.typing import NDArray
 
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.public.packed import bitpack, wire
 from veilface.crypto.public.packed.expand import segment_scale
-from veilface.crypto.public.packed.ntt import from_ntt, multiply_shoup
+from veilface.crypto.public.packed.kernels import pointwise
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, prime_ring
 from veilface.crypto.public.packed.segment import coefficient_positions
+from veilface.crypto.public.packed.transform import from_ntt
 
 RESIDUE_BITS: Final = 26
 
 
-@njit(nogil=True, cache=True)
-def _divide_last(values, last, half, q, factor, factor_shoup, one_shoup, q_last, shift):  # type: ignore[no-untyped-def]
-    """values = round((value, last) / q_last) mod q, in the coefficient domain."""
-    for i in range(values.shape[0]):
-        r = uint32(last[i] + half)
-        r = min(r, uint32(r - q_last))
-        correction = uint32(multiply_shoup(r, uint32(1), one_shoup, q) + shift)
-        correction = min(correction, uint32(correction - q))
-        d = uint32(values[i] - correction)
-        d = min(d, uint32(d + q))
-        values[i] = multiply_shoup(d, factor, factor_shoup, q)
-
-
 def divide_to(values: U32, limbs: int, profile: PackedProfile) -> U32:
-    """Rescale residues (polynomials, limbs, n) in the coefficient domain to fewer limbs. In place; a view comes back."""
+    """Rescale residues (polynomials, limbs, n) of the coefficient domain to fewer limbs. In place; returns a view."""
     for last in range(values.shape[1] - 1, limbs - 1, -1):
         divisor = profile.data_primes[last]
         half = divisor // 2
@@ -45,7 +32,7 @@ def divide_to(values: U32, limbs: int, profile: PackedProfile) -> U32:
             q = profile.data_primes[limb]
             factor = pow(divisor, -1, q)
             for polynomial in range(values.shape[0]):
-                _divide_last(
+                pointwise.divide_last(
                     values[polynomial, limb],
                     values[polynomial, last],
                     np.uint32(half),

@@ -58,7 +58,8 @@ def seal_context(profile: PackedProfile) -> SealContext:
     if not context.parameters_set():
         raise InvalidArgumentError(
             Reason.INSECURE_PARAMETERS,
-            f"SEAL refuses profile {profile.name} at {profile.security_bits} bits: {context.parameters_error_message()}",
+            f"SEAL refuses profile {profile.name} at {profile.security_bits} bits: "
+            f"{context.parameters_error_message()}",
         )
     parms_ids = {len(profile.primes): tuple(context.key_parms_id())}
     level = context.first_context_data()

@@ -1,22 +1,21 @@
 """Packed references: one ciphertext per coordinate, one template per coefficient.
 
-Slot k lies at coefficient (k mod m) D + k // m with m = n / D, so that the templates of consecutive slots stack into one
-polynomial and are expanded together.
+Slot k lies at coefficient (k mod m) D + k // m with m = n / D, so that the templates of consecutive slots stack
+into one polynomial and are expanded together.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, uint32
 from numpy.typing import NDArray
 
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
-from veilface.crypto.public.packed.expand import expand, expanded_count, template_multiple
-from veilface.crypto.public.packed.multiply_add import LANES
-from veilface.crypto.public.packed.ntt import multiply_shoup
+from veilface.crypto.public.packed.expand import expand, expanded_count
+from veilface.crypto.public.packed.kernels import pointwise
+from veilface.crypto.public.packed.kernels.multiply_add import LANES
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, prime_ring, shoup
 from veilface.crypto.public.packed.space import coordinate_count
@@ -28,27 +27,6 @@ def coefficient_positions(slots: NDArray[np.intp], coordinates: int, degree: int
     stacked = degree // stride
     positions: NDArray[np.intp] = (slots % stacked) * stride + slots // stacked
     return positions
-
-
-@njit(nogil=True, cache=True)
-def _accumulate(data, expanded, monomial, monomial_shoup, primes, tiles_per_limb, negative):  # type: ignore[no-untyped-def]
-    """data += expanded * monomial (or -=). data, expanded: (tiles, d, 2, 32); monomial: (tiles, 32)."""
-    for tile in range(data.shape[0]):
-        q = primes[tile // tiles_per_limb]
-        for j in range(data.shape[1]):
-            for polynomial in range(2):
-                for lane in range(LANES):
-                    product = multiply_shoup(
-                        expanded[tile, j, polynomial, lane], monomial[tile, lane], monomial_shoup[tile, lane], q
-                    )
-                    present = data[tile, j, polynomial, lane]
-                    if negative:
-                        r = uint32(present - product)
-                        r = min(r, uint32(r + q))
-                    else:
-                        r = uint32(present + product)
-                        r = min(r, uint32(r - q))
-                    data[tile, j, polynomial, lane] = r
 
 
 class PackedSegment:
@@ -107,10 +85,13 @@ class PackedSegment:
         for ciphertext, exponent in zip(ciphertexts, exponents, strict=True):
             residues = wire.read_template(profile, self.coordinates, TemplateUse.REFERENCE, ciphertext)
             if exponent:
-                residues = residues.copy()
+                shifted = np.empty_like(residues)
                 for limb, prime in enumerate(profile.data_primes):
                     monomial = prime_ring(prime, profile.degree).monomial(exponent)
-                    residues[:, limb] = template_multiple(residues[:, limb], monomial, shoup(monomial, prime), prime)
+                    pointwise.multiply_rows(
+                        residues[:, limb], monomial, shoup(monomial, prime), np.uint32(prime), shifted[:, limb]
+                    )
+                residues = shifted
             total += residues
             total = np.minimum(total, total - primes)
         return total
@@ -120,7 +101,7 @@ class PackedSegment:
         primes = profile.data_primes[: profile.segment_limbs]
         rows = [prime_ring(prime, profile.degree).monomial(exponent) for prime in primes]
         companions = [shoup(row, prime) for row, prime in zip(rows, primes, strict=True)]
-        _accumulate(
+        pointwise.accumulate_shifted(
             self.tiles,
             expanded,
             np.concatenate(rows).reshape(-1, LANES),
@@ -132,7 +113,7 @@ class PackedSegment:
 
     def to_bytes(self) -> bytes:
         """See `Segment.to_bytes`."""
-        payload = memoryview(np.ascontiguousarray(self.tiles, dtype="<u4")).cast("B")
+        payload = np.ascontiguousarray(self.tiles, dtype="<u4").data.cast("B")
         return wire.write(self.profile, segment_header(self.profile, self.coordinates), payload)
 
     @classmethod

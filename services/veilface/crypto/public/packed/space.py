@@ -1,8 +1,9 @@
 """From embeddings to the coordinates that are encrypted, such that the inner product of coordinates is the score.
 
-Cosine: the L2-normalised embedding itself. Squared Euclidean: two more coordinates,
-(-2 g, |g|^2, 1) . (q, 1, |q|^2) = |g - q|^2, divided by four to stay within [0, 1]. With an integer norm the embedding
-is rounded to integers first and the squared norms are split in base `integer_norm`, so that no coordinate outgrows the others.
+Cosine: the L2-normalised embedding itself. Squared Euclidean: two more coordinates, (-2 g, |g|^2, 1) . (q, 1,
+|q|^2) = |g - q|^2, halved to stay within [0, 2]; decryption reads residues around the middle of that range. With an
+integer norm the embedding is rounded to integers first and the squared norms are split in base `integer_norm`, so
+that no coordinate outgrows the others.
 """
 
 from typing import Final
@@ -15,7 +16,7 @@ from veilface.crypto.contract import Metric, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed.profiles import PackedProfile
 
 NORM_TOLERANCE: Final = 1e-3
-_SQUARED_DISTANCE_BOUND: Final = 4.0
+_DISTANCE_DIVISOR: Final = 2.0
 
 
 def coordinate_count(space: TemplateSpace, profile: PackedProfile) -> int:
@@ -64,8 +65,7 @@ def coordinates(
 ) -> NDArray[np.float64]:
     """The coordinates of one side of a comparison, shape (coordinate_count,).
 
-    With an integer norm they are integers; the inner product of two sides is then `integer_norm`^2 times the score
-    (for squared Euclidean a quarter of it).
+    The inner product of two sides times `score_unit` is the score. With an integer norm they are integers.
     """
     vector = checked_embedding(embedding, space)
     unit = 1.0
@@ -77,7 +77,7 @@ def coordinates(
     square = float(vector @ vector)
     if profile.integer_norm is None:
         if use is TemplateUse.REFERENCE:
-            return np.concatenate([-2.0 * vector, [square, 1.0]]) / _SQUARED_DISTANCE_BOUND
+            return np.concatenate([-2.0 * vector, [square, 1.0]]) / _DISTANCE_DIVISOR
         return np.concatenate([vector, [1.0, square]])
     high, low = divmod(square, unit)
     if use is TemplateUse.REFERENCE:
@@ -89,4 +89,11 @@ def score_unit(space: TemplateSpace, profile: PackedProfile) -> float:
     """What to multiply a decrypted inner product of coordinates by, to get the score."""
     if profile.integer_norm is not None:
         return 1.0 / (profile.integer_norm * profile.integer_norm)
-    return _SQUARED_DISTANCE_BOUND if space.metric is Metric.SQUARED_EUCLIDEAN else 1.0
+    return _DISTANCE_DIVISOR if space.metric is Metric.SQUARED_EUCLIDEAN else 1.0
+
+
+def score_center(space: TemplateSpace, profile: PackedProfile) -> float:
+    """The middle of the range of inner products of coordinates."""
+    if profile.integer_norm is None and space.metric is Metric.SQUARED_EUCLIDEAN:
+        return 1.0
+    return 0.0

@@ -1,45 +1,34 @@
 """Decryption of comparison scores: c0 + c1 s + c2 s^2 at the coefficients that are scores."""
 
 import numpy as np
-from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed import wire
-from veilface.crypto.public.packed.multiply_add import reduce_wide, reduction_constants
-from veilface.crypto.public.packed.ntt import from_ntt, to_ntt
+from veilface.crypto.public.packed.kernels import pointwise
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
-from veilface.crypto.public.packed.ring import U32, prime_ring
+from veilface.crypto.public.packed.ring import U32, prime_ring, reduction_constants
 from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format
-from veilface.crypto.public.packed.space import coordinate_count, score_unit
+from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
+from veilface.crypto.public.packed.transform import from_ntt, to_ntt
 from veilface.crypto.secret.packed.keyset import read_secret
 
 
-@njit(nogil=True, cache=True)
-def _multiply_secret(c1, c2, s, constants, out):  # type: ignore[no-untyped-def]
-    """out = c1 s + c2 s^2 in the NTT domain, all (n,)."""
-    q, two32, two32_shoup, one_shoup = constants
-    for i in range(out.shape[0]):
-        inner = uint64(c1[i]) + reduce_wide(uint64(c2[i]) * uint64(s[i]), q, two32, two32_shoup, one_shoup)
-        out[i] = uint32(reduce_wide(inner * uint64(s[i]), q, two32, two32_shoup, one_shoup))
-
-
-def centered(residues: U32, primes: tuple[int, ...]) -> NDArray[np.float64]:
-    """The signed numbers of least magnitude with these residues (limbs, count), as float64 (Garner's algorithm)."""
-    digits = [residues[0].astype(np.int64)]
-    for limb in range(1, len(primes)):
-        q = primes[limb]
-        value = residues[limb].astype(np.int64)
+def signed_values(residues: U32, primes: tuple[int, ...], center: int = 0) -> NDArray[np.float64]:
+    """The numbers nearest to `center` with these residues (limbs, count), as float64 (Garner's algorithm)."""
+    digits: list[NDArray[np.int64]] = []
+    for limb, q in enumerate(primes):
+        value = (residues[limb].astype(np.int64) - center % q) % q
         for lower in range(limb):
             value = (value - digits[lower]) % q * pow(primes[lower], -1, q) % q
         digits.append(value)
-    top = primes[len(primes) - 1]
+    top = primes[-1]
     digits[-1] = np.where(digits[-1] > top // 2, digits[-1] - top, digits[-1])
     total = digits[-1].astype(np.float64)
     for limb in range(len(primes) - 2, -1, -1):
         total = total * primes[limb] + digits[limb]
-    return total
+    return total + center
 
 
 class PackedDecrypter:
@@ -73,11 +62,12 @@ class PackedDecrypter:
             for polynomial in range(2):
                 to_ntt(others[polynomial, limb], ring)
             product = np.empty(profile.degree, dtype=np.uint32)
-            _multiply_secret(others[0, limb], others[1, limb], self._secret[limb], tuple(constants[limb]), product)
+            pointwise.horner(others[0, limb], others[1, limb], self._secret[limb], tuple(constants[limb]), product)
             from_ntt(product, ring)
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
-        inner = centered(scores, profile.data_primes[: form.limbs]) / form.scale
+        center = round(score_center(space, profile) * form.scale)
+        inner = signed_values(scores, profile.data_primes[: form.limbs], center) / form.scale
         if profile.integer_norm is not None:
             inner = np.rint(inner * profile.integer_norm**2)
         return inner * score_unit(space, profile)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.public.packed import seal, wire
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys, galois_elements
-from veilface.crypto.public.packed.ntt import from_ntt
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
+from veilface.crypto.public.packed.transform import from_ntt
 from veilface.crypto.secret.generated import GeneratedKey
 
 

@@ -5,22 +5,13 @@ multiplication by constants, every butterfly fully reduced. One polynomial at a 
 across many.
 """
 
-import numpy as np
-from numba import njit, uint32, uint64
+from numba import njit, uint32
 
-from veilface.crypto.public.packed.ring import U32, PrimeRing
-
-
-@njit(inline="always")
-def multiply_shoup(x, w, w_shoup, q):  # type: ignore[no-untyped-def]
-    """x * w mod q for a constant w with its Shoup companion; x < 2^32, result in [0, q)."""
-    high = (uint64(x) * uint64(w_shoup)) >> uint64(32)
-    r = uint32(uint64(x) * uint64(w) - high * uint64(q))
-    return min(r, uint32(r - q))
+from veilface.crypto.public.packed.kernels.arithmetic import multiply_shoup
 
 
 @njit(nogil=True, cache=True)
-def forward(x, roots, roots_shoup, q):  # type: ignore[no-untyped-def]
+def forward(x, roots, roots_shoup, q):
     """In place, natural order in, bit-reversed order out. x: uint32 (n,), residues below q."""
     n = x.shape[0]
     t = n
@@ -42,7 +33,7 @@ def forward(x, roots, roots_shoup, q):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def inverse(x, roots, roots_shoup, q, n_inverse, n_inverse_shoup):  # type: ignore[no-untyped-def]
+def inverse(x, roots, roots_shoup, q, n_inverse, n_inverse_shoup):
     """In place, bit-reversed order in, natural order out, divided by n."""
     n = x.shape[0]
     t = 1
@@ -64,24 +55,3 @@ def inverse(x, roots, roots_shoup, q, n_inverse, n_inverse_shoup):  # type: igno
         t *= 2
     for j in range(n):
         x[j] = multiply_shoup(x[j], n_inverse, n_inverse_shoup, q)
-
-
-def to_ntt(coefficients: U32, ring: PrimeRing) -> U32:
-    """Transform (n,) residues in place and return them."""
-    forward(coefficients, ring.forward, ring.forward_shoup, np.uint32(ring.prime))
-    return coefficients
-
-
-def from_ntt(values: U32, ring: PrimeRing) -> U32:
-    """Transform (n,) values back in place and return them."""
-    n_inverse = ring.degree_inverse
-    n_inverse_shoup = (n_inverse << 32) // ring.prime
-    inverse(
-        values,
-        ring.inverse,
-        ring.inverse_shoup,
-        np.uint32(ring.prime),
-        np.uint32(n_inverse),
-        np.uint32(n_inverse_shoup),
-    )
-    return values

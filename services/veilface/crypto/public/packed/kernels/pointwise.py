@@ -1,0 +1,80 @@
+"""Elementwise operations on residues."""
+
+from numba import njit, uint32, uint64
+
+from veilface.crypto.public.packed.kernels.arithmetic import multiply_shoup, reduce_wide
+from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
+
+
+@njit(nogil=True, cache=True)
+def tensor(a, b, constants, out):
+    """out (3, limbs, n) = a * b for a, b (2, limbs, n) in the NTT domain."""
+    for limb in range(a.shape[1]):
+        q, two32 = constants[limb, 0], constants[limb, 1]
+        two32_shoup, one_shoup = constants[limb, 2], constants[limb, 3]
+        for i in range(a.shape[2]):
+            a0, a1 = uint64(a[0, limb, i]), uint64(a[1, limb, i])
+            b0, b1 = uint64(b[0, limb, i]), uint64(b[1, limb, i])
+            out[0, limb, i] = reduce_wide(a0 * b0, q, two32, two32_shoup, one_shoup)
+            out[1, limb, i] = reduce_wide(a0 * b1 + a1 * b0, q, two32, two32_shoup, one_shoup)
+            out[2, limb, i] = reduce_wide(a1 * b1, q, two32, two32_shoup, one_shoup)
+
+
+@njit(nogil=True, cache=True)
+def accumulate_shifted(data, expanded, monomial, monomial_shoup, primes, tiles_per_limb, negative):
+    """data += expanded * monomial (or -=). data, expanded: (tiles, d, 2, 32); monomial: (tiles, 32)."""
+    for tile in range(data.shape[0]):
+        q = primes[tile // tiles_per_limb]
+        for j in range(data.shape[1]):
+            for polynomial in range(2):
+                for lane in range(TILE_LANES):
+                    product = multiply_shoup(
+                        expanded[tile, j, polynomial, lane], monomial[tile, lane], monomial_shoup[tile, lane], q
+                    )
+                    present = data[tile, j, polynomial, lane]
+                    if negative:
+                        r = uint32(present - product)
+                        r = min(r, uint32(r + q))
+                    else:
+                        r = uint32(present + product)
+                        r = min(r, uint32(r - q))
+                    data[tile, j, polynomial, lane] = r
+
+
+@njit(nogil=True, cache=True)
+def multiply_rows(values, constant, constant_shoup, q, out):
+    """out = values * constant mod q, row by row; values, out: (rows, n), constant: (n,)."""
+    for row in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            out[row, i] = multiply_shoup(values[row, i], constant[i], constant_shoup[i], q)
+
+
+@njit(nogil=True, cache=True)
+def divide_last(values, last, half, q, factor, factor_shoup, one_shoup, q_last, shift):
+    """values = round((value, last) / q_last) mod q, in the coefficient domain."""
+    for i in range(values.shape[0]):
+        r = uint32(last[i] + half)
+        r = min(r, uint32(r - q_last))
+        correction = uint32(multiply_shoup(r, uint32(1), one_shoup, q) + shift)
+        correction = min(correction, uint32(correction - q))
+        d = uint32(values[i] - correction)
+        d = min(d, uint32(d + q))
+        values[i] = multiply_shoup(d, factor, factor_shoup, q)
+
+
+@njit(nogil=True, cache=True)
+def store_tiles(x, first, count, polynomial, first_tile, out):
+    """out[first_tile + i // 32, first + lane, polynomial, i % 32] = x[i, lane] for lane < count."""
+    for tile in range(x.shape[0] // TILE_LANES):
+        for lane in range(count):
+            for i in range(TILE_LANES):
+                out[first_tile + tile, first + lane, polynomial, i] = x[tile * TILE_LANES + i, lane]
+
+
+@njit(nogil=True, cache=True)
+def horner(c1, c2, s, constants, out):
+    """out = c1 s + c2 s^2 in the NTT domain, all (n,)."""
+    q, two32, two32_shoup, one_shoup = constants
+    for i in range(out.shape[0]):
+        inner = uint64(c1[i]) + reduce_wide(uint64(c2[i]) * uint64(s[i]), q, two32, two32_shoup, one_shoup)
+        out[i] = uint32(reduce_wide(inner * uint64(s[i]), q, two32, two32_shoup, one_shoup))

@@ -1,0 +1,67 @@
+"""Sampling and arithmetic of bulk encryption."""
+
+from numba import int8, int32, int64, njit, uint32, uint64
+
+from veilface.crypto.public.packed.kernels.arithmetic import reduce_wide
+
+
+@njit(inline="always")
+def _ones(x):
+    """The number of one bits among the lowest 32."""
+    x = x - ((x >> uint64(1)) & uint64(0x55555555))
+    x = (x & uint64(0x33333333)) + ((x >> uint64(2)) & uint64(0x33333333))
+    x = (x + (x >> uint64(4))) & uint64(0x0F0F0F0F)
+    return (x * uint64(0x01010101) >> uint64(24)) & uint64(0xFF)
+
+
+@njit(nogil=True, cache=True)
+def sample(words, ternary, error0, error1):
+    """Fill int8 (n, 16) arrays with uniform values in {-1, 0, 1} and differences of two 21-bit weights.
+
+    words: uint64 (n * 16 * 3,). The ternary value is the upper half of 3 times a 32-bit word: its
+    distribution is within 2^-31 of uniform.
+    """
+    mask = uint64(0x1FFFFF)
+    lanes = ternary.shape[1]
+    for i in range(ternary.shape[0]):
+        for lane in range(lanes):
+            at = 3 * (i * lanes + lane)
+            ternary[i, lane] = int8(int64(((words[at] >> uint64(32)) * uint64(3)) >> uint64(32)) - 1)
+            first, second = words[at + 1], words[at + 2]
+            error0[i, lane] = int8(int64(_ones(first & mask)) - int64(_ones((first >> uint64(21)) & mask)))
+            error1[i, lane] = int8(int64(_ones(second & mask)) - int64(_ones((second >> uint64(21)) & mask)))
+
+
+@njit(nogil=True, cache=True)
+def residues(small, q, out):
+    """out = small mod q for |small| < q; both (n, 16)."""
+    for i in range(out.shape[0]):
+        for lane in range(out.shape[1]):
+            value = int32(small[i, lane])
+            out[i, lane] = uint32(value + int32(q)) if value < 0 else uint32(value)
+
+
+@njit(nogil=True, cache=True)
+def add_messages(messages, first, count, q, constants, out):
+    """out[:, lane] += messages[first + lane] mod q; messages int64 (d, n), out (n, 16)."""
+    for lane in range(count):
+        for i in range(out.shape[0]):
+            message = messages[first + lane, i]
+            value = reduce_wide(uint64(abs(message)), q, constants[1], constants[2], constants[3])
+            value = uint32(q - value) if message < 0 and value > 0 else value
+            total = uint32(out[i, lane] + value)
+            out[i, lane] = min(total, uint32(total - q))
+
+
+@njit(nogil=True, cache=True)
+def finish(public, ternary, error, limb, polynomial, first, count, constants, tile_lanes, tiles):
+    """tiles of one polynomial = public * ternary + error, all in the NTT domain and lazy."""
+    q, two32, two32_shoup, one_shoup = constants[0], constants[1], constants[2], constants[3]
+    tiles_per_limb = ternary.shape[0] // tile_lanes
+    for tile in range(tiles_per_limb):
+        at = limb * tiles_per_limb + tile
+        for lane in range(count):
+            for position in range(tile_lanes):
+                i = tile * tile_lanes + position
+                value = uint64(public[polynomial, limb, i]) * uint64(ternary[i, lane]) + uint64(error[i, lane])
+                tiles[at, first + lane, polynomial, position] = reduce_wide(value, q, two32, two32_shoup, one_shoup)
