@@ -90,6 +90,10 @@ class Segment(Protocol):
         """Add a reference template into an empty slot."""
         ...
 
+    def add_many(self, ciphertexts: Sequence[bytes], slots: Sequence[int]) -> None:
+        """Add several at once: consecutive slots share most of the work."""
+        ...
+
     def subtract(self, ciphertext: bytes, slot: int) -> None:
         """Take the same template out of the slot again: the slot then holds an encryption of zero."""
         ...
@@ -139,6 +143,15 @@ class TemplateComparer(Protocol):
         slots: Sequence[NDArray[np.intp]],
     ) -> list[bytes]:
         """The score ciphertexts of the given slots (ascending) of each segment: scores in slot order, nothing else."""
+        ...
+
+    def search_many(
+        self,
+        probes: Sequence[PreparedProbe],
+        segments: Sequence[Segment],
+        slots: Sequence[NDArray[np.intp]],
+    ) -> list[list[bytes]]:
+        """`search` for several probes in one pass over the segments: score ciphertexts by probe, then segment."""
         ...
 
 
