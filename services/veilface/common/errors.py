@@ -62,16 +62,22 @@ class Reason(StrEnum):
     KEY_EXISTS = auto()
     KEY_DISABLED = auto()
     KEY_DESTROYED = auto()
+    KEY_VERSION_TOO_OLD = auto()
+    KEY_CHANGED = auto()
+    UNSUPPORTED_BY_KEY = auto()
     SEAL_BROKEN = auto()
     MASTER_KEY_MISSING = auto()
     UNKNOWN_OPERATING_POINT = auto()
     QUOTA_EXCEEDED = auto()
     POLICY_DENIED = auto()
+    AUDIT_BROKEN = auto()
     # Galleries
     GALLERY_NOT_FOUND = auto()
     GALLERY_EXISTS = auto()
     ENROLLMENT_NOT_FOUND = auto()
     SUBJECT_NOT_FOUND = auto()
+    SUBJECT_FULL = auto()
+    GALLERY_CHANGED = auto()
     REQUEST_ID_REUSED = auto()
     # Service
     IDENTITY_MISSING = auto()
@@ -80,8 +86,15 @@ class Reason(StrEnum):
     NOT_READY = auto()
     DEPENDENCY_UNAVAILABLE = auto()
     INVALID_SETTING = auto()
+    DEADLINE_EXCEEDED = auto()
+    CANCELLED = auto()
+    TRANSPORT = auto()
     DATA_LOSS = auto()
     INTERNAL = auto()
+    # Local stack
+    STACK_RUNNING = auto()
+    STACK_NOT_RUNNING = auto()
+    STACK_FAILED = auto()
 
 
 class VeilfaceError(Exception):

@@ -22,13 +22,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from veilface.keys.v1 import policy_pb2 as veilface_dot_keys_dot_v1_dot_policy__pb2
+from veilface.keys.v1 import reencryption_pb2 as veilface_dot_keys_dot_v1_dot_reencryption__pb2
 from veilface.types.v1 import chunk_pb2 as veilface_dot_types_dot_v1_dot_chunk__pb2
 from veilface.types.v1 import score_pb2 as veilface_dot_types_dot_v1_dot_score__pb2
 from veilface.types.v1 import template_pb2 as veilface_dot_types_dot_v1_dot_template__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"veilface/keys/v1/key_service.proto\x12\x10veilface.keys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dveilface/types/v1/chunk.proto\x1a\x1dveilface/types/v1/score.proto\x1a veilface/types/v1/template.proto\"\xc9\x01\n\x03Key\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12\x17\n\x0fprimary_version\x18\x04 \x01(\r\x12.\n\x08versions\x18\x05 \x03(\x0b\x32\x1c.veilface.keys.v1.KeyVersion\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x02\n\nKeyVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".veilface.keys.v1.KeyVersion.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11public_key_sha256\x18\x05 \x01(\x0c\x12\x18\n\x10public_key_bytes\x18\x06 \x01(\x04\x12\x1d\n\x15\x65valuation_keys_bytes\x18\x07 \x01(\x04\"w\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_ENABLED\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\x12\x1b\n\x17STATE_DESTROY_SCHEDULED\x10\x03\x12\x13\n\x0fSTATE_DESTROYED\x10\x04\"^\n\x10\x43reateKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\"\x1d\n\rGetKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x10ListKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x15.veilface.keys.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetPublicKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x14GetPublicKeyResponse\x12/\n\x04info\x18\x01 \x01(\x0b\x32!.veilface.keys.v1.KeyMaterialInfo\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.veilface.types.v1.Chunk\"(\n\x18GetEvaluationKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"u\n\x19GetEvaluationKeysResponse\x12/\n\x04info\x18\x01 \x01(\x0b\x32!.veilface.keys.v1.KeyMaterialInfo\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.veilface.types.v1.Chunk\"b\n\x0fKeyMaterialInfo\x12\x13\n\x0bkey_version\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\"j\n\x19\x44\x65\x63ideVerificationRequest\x12\x34\n\rscore_batches\x18\x01 \x03(\x0b\x32\x1d.veilface.types.v1.ScoreBatch\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\"e\n\x1a\x44\x65\x63ideVerificationResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x1a.veilface.keys.v1.Decision\x12\x19\n\x11threshold_profile\x18\x02 \x01(\t\"\x8b\x01\n\x1b\x44\x65\x63ideIdentificationRequest\x12\x38\n\x07options\x18\x01 \x01(\x0b\x32\'.veilface.keys.v1.IdentificationOptions\x12\x32\n\x0bscore_batch\x18\x02 \x01(\x0b\x32\x1d.veilface.types.v1.ScoreBatch\"?\n\x15IdentificationOptions\x12\r\n\x05top_k\x18\x01 \x01(\r\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\"\x7f\n\x1c\x44\x65\x63ideIdentificationResponse\x12/\n\ncandidates\x18\x01 \x03(\x0b\x32\x1b.veilface.keys.v1.Candidate\x12\x19\n\x11threshold_profile\x18\x02 \x01(\t\x12\x13\n\x0bscore_count\x18\x03 \x01(\x04\"C\n\tCandidate\x12\x13\n\x0b\x62\x61tch_index\x18\x01 \x01(\r\x12\x13\n\x0bscore_index\x18\x02 \x01(\r\x12\x0c\n\x04rank\x18\x03 \x01(\r*O\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_MATCH\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_NO_MATCH\x10\x02\x32\xa4\x05\n\nKeyService\x12\x46\n\tCreateKey\x12\".veilface.keys.v1.CreateKeyRequest\x1a\x15.veilface.keys.v1.Key\x12@\n\x06GetKey\x12\x1f.veilface.keys.v1.GetKeyRequest\x1a\x15.veilface.keys.v1.Key\x12Q\n\x08ListKeys\x12!.veilface.keys.v1.ListKeysRequest\x1a\".veilface.keys.v1.ListKeysResponse\x12_\n\x0cGetPublicKey\x12%.veilface.keys.v1.GetPublicKeyRequest\x1a&.veilface.keys.v1.GetPublicKeyResponse0\x01\x12n\n\x11GetEvaluationKeys\x12*.veilface.keys.v1.GetEvaluationKeysRequest\x1a+.veilface.keys.v1.GetEvaluationKeysResponse0\x01\x12o\n\x12\x44\x65\x63ideVerification\x12+.veilface.keys.v1.DecideVerificationRequest\x1a,.veilface.keys.v1.DecideVerificationResponse\x12w\n\x14\x44\x65\x63ideIdentification\x12-.veilface.keys.v1.DecideIdentificationRequest\x1a..veilface.keys.v1.DecideIdentificationResponse(\x01\x42\x39\n\x14\x64\x65v.veilface.keys.v1P\x01Z\x1fveilface.dev/api/keys/v1;keysv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"veilface/keys/v1/key_service.proto\x12\x10veilface.keys.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dveilface/keys/v1/policy.proto\x1a#veilface/keys/v1/reencryption.proto\x1a\x1dveilface/types/v1/chunk.proto\x1a\x1dveilface/types/v1/score.proto\x1a veilface/types/v1/template.proto\"\xac\x02\n\x03Key\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12\x17\n\x0fprimary_version\x18\x04 \x01(\r\x12.\n\x08versions\x18\x05 \x03(\x0b\x32\x1c.veilface.keys.v1.KeyVersion\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fminimum_version\x18\x07 \x01(\r\x12+\n\x06policy\x18\x08 \x01(\x0b\x32\x1b.veilface.keys.v1.KeyPolicy\x12\x1b\n\x13\x65mbedding_transform\x18\t \x01(\x08\"\xae\x03\n\nKeyVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".veilface.keys.v1.KeyVersion.State\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11public_key_sha256\x18\x05 \x01(\x0c\x12\x18\n\x10public_key_bytes\x18\x06 \x01(\x04\x12\x1d\n\x15\x65valuation_keys_bytes\x18\x07 \x01(\x04\x12\x1e\n\x16\x65valuation_keys_sha256\x18\x08 \x01(\x0c\x12\x30\n\x0c\x64\x65stroy_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_ENABLED\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\x12\x1b\n\x17STATE_DESTROY_SCHEDULED\x10\x03\x12\x13\n\x0fSTATE_DESTROYED\x10\x04\"\xa8\x01\n\x10\x43reateKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12+\n\x06policy\x18\x04 \x01(\x0b\x32\x1b.veilface.keys.v1.KeyPolicy\x12\x1b\n\x13\x65mbedding_transform\x18\x05 \x01(\x08\"g\n\x10UpdateKeyRequest\x12\"\n\x03key\x18\x01 \x01(\x0b\x32\x15.veilface.keys.v1.Key\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\" \n\x10RotateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18\x44isableKeyVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x17\x45nableKeyVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"s\n\x18\x44\x65stroyKeyVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x05\x64\x65lay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x15\n\x0bimmediately\x18\x03 \x01(\x08H\x00\x42\x06\n\x04when\"(\n\x18RestoreKeyVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1d\n\rGetKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x10ListKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x15.veilface.keys.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetPublicKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"p\n\x14GetPublicKeyResponse\x12/\n\x04info\x18\x01 \x01(\x0b\x32!.veilface.keys.v1.KeyMaterialInfo\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.veilface.types.v1.Chunk\"(\n\x18GetEvaluationKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"u\n\x19GetEvaluationKeysResponse\x12/\n\x04info\x18\x01 \x01(\x0b\x32!.veilface.keys.v1.KeyMaterialInfo\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.veilface.types.v1.Chunk\"b\n\x0fKeyMaterialInfo\x12\x13\n\x0bkey_version\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\"\'\n\x17GetTransformSeedRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x18GetTransformSeedResponse\x12\x13\n\x0bkey_version\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\"j\n\x19\x44\x65\x63ideVerificationRequest\x12\x34\n\rscore_batches\x18\x01 \x03(\x0b\x32\x1d.veilface.types.v1.ScoreBatch\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\"s\n\x1a\x44\x65\x63ideVerificationResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x1a.veilface.keys.v1.Decision\x12\x19\n\x11threshold_profile\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x61nd\x18\x03 \x01(\t\"\x8b\x01\n\x1b\x44\x65\x63ideIdentificationRequest\x12\x38\n\x07options\x18\x01 \x01(\x0b\x32\'.veilface.keys.v1.IdentificationOptions\x12\x32\n\x0bscore_batch\x18\x02 \x01(\x0b\x32\x1d.veilface.types.v1.ScoreBatch\"?\n\x15IdentificationOptions\x12\r\n\x05top_k\x18\x01 \x01(\r\x12\x17\n\x0foperating_point\x18\x02 \x01(\t\"\x7f\n\x1c\x44\x65\x63ideIdentificationResponse\x12/\n\ncandidates\x18\x01 \x03(\x0b\x32\x1b.veilface.keys.v1.Candidate\x12\x19\n\x11threshold_profile\x18\x02 \x01(\t\x12\x13\n\x0bscore_count\x18\x03 \x01(\x04\"Q\n\tCandidate\x12\x13\n\x0b\x62\x61tch_index\x18\x01 \x01(\r\x12\x13\n\x0bscore_index\x18\x02 \x01(\r\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x0c\n\x04\x62\x61nd\x18\x04 \x01(\t\"\x15\n\x13GetAuditHeadRequest\"+\n\tAuditHead\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04hash\x18\x02 \x01(\x0c\"@\n\x17ListAuditRecordsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x18ListAuditRecordsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.veilface.keys.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x0b\x41uditRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06record\x18\x02 \x01(\t\x12\x0c\n\x04hash\x18\x03 \x01(\x0c*O\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_MATCH\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_NO_MATCH\x10\x02\x32\xcd\x0c\n\nKeyService\x12\x46\n\tCreateKey\x12\".veilface.keys.v1.CreateKeyRequest\x1a\x15.veilface.keys.v1.Key\x12@\n\x06GetKey\x12\x1f.veilface.keys.v1.GetKeyRequest\x1a\x15.veilface.keys.v1.Key\x12Q\n\x08ListKeys\x12!.veilface.keys.v1.ListKeysRequest\x1a\".veilface.keys.v1.ListKeysResponse\x12\x46\n\tUpdateKey\x12\".veilface.keys.v1.UpdateKeyRequest\x1a\x15.veilface.keys.v1.Key\x12\x46\n\tRotateKey\x12\".veilface.keys.v1.RotateKeyRequest\x1a\x15.veilface.keys.v1.Key\x12]\n\x11\x44isableKeyVersion\x12*.veilface.keys.v1.DisableKeyVersionRequest\x1a\x1c.veilface.keys.v1.KeyVersion\x12[\n\x10\x45nableKeyVersion\x12).veilface.keys.v1.EnableKeyVersionRequest\x1a\x1c.veilface.keys.v1.KeyVersion\x12]\n\x11\x44\x65stroyKeyVersion\x12*.veilface.keys.v1.DestroyKeyVersionRequest\x1a\x1c.veilface.keys.v1.KeyVersion\x12]\n\x11RestoreKeyVersion\x12*.veilface.keys.v1.RestoreKeyVersionRequest\x1a\x1c.veilface.keys.v1.KeyVersion\x12_\n\x0cGetPublicKey\x12%.veilface.keys.v1.GetPublicKeyRequest\x1a&.veilface.keys.v1.GetPublicKeyResponse0\x01\x12n\n\x11GetEvaluationKeys\x12*.veilface.keys.v1.GetEvaluationKeysRequest\x1a+.veilface.keys.v1.GetEvaluationKeysResponse0\x01\x12i\n\x10GetTransformSeed\x12).veilface.keys.v1.GetTransformSeedRequest\x1a*.veilface.keys.v1.GetTransformSeedResponse\x12o\n\x12\x44\x65\x63ideVerification\x12+.veilface.keys.v1.DecideVerificationRequest\x1a,.veilface.keys.v1.DecideVerificationResponse\x12w\n\x14\x44\x65\x63ideIdentification\x12-.veilface.keys.v1.DecideIdentificationRequest\x1a..veilface.keys.v1.DecideIdentificationResponse(\x01\x12s\n\x12ReencryptTemplates\x12+.veilface.keys.v1.ReencryptTemplatesRequest\x1a,.veilface.keys.v1.ReencryptTemplatesResponse(\x01\x30\x01\x12R\n\x0cGetAuditHead\x12%.veilface.keys.v1.GetAuditHeadRequest\x1a\x1b.veilface.keys.v1.AuditHead\x12i\n\x10ListAuditRecords\x12).veilface.keys.v1.ListAuditRecordsRequest\x1a*.veilface.keys.v1.ListAuditRecordsResponseB9\n\x14\x64\x65v.veilface.keys.v1P\x01Z\x1fveilface.dev/api/keys/v1;keysv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,44 +40,70 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'veilface.keys.v1.key_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024dev.veilface.keys.v1P\001Z\037veilface.dev/api/keys/v1;keysv1'
-  _globals['_DECISION']._serialized_start=2035
-  _globals['_DECISION']._serialized_end=2114
-  _globals['_KEY']._serialized_start=186
-  _globals['_KEY']._serialized_end=387
-  _globals['_KEYVERSION']._serialized_start=390
-  _globals['_KEYVERSION']._serialized_end=738
-  _globals['_KEYVERSION_STATE']._serialized_start=619
-  _globals['_KEYVERSION_STATE']._serialized_end=738
-  _globals['_CREATEKEYREQUEST']._serialized_start=740
-  _globals['_CREATEKEYREQUEST']._serialized_end=834
-  _globals['_GETKEYREQUEST']._serialized_start=836
-  _globals['_GETKEYREQUEST']._serialized_end=865
-  _globals['_LISTKEYSREQUEST']._serialized_start=867
-  _globals['_LISTKEYSREQUEST']._serialized_end=923
-  _globals['_LISTKEYSRESPONSE']._serialized_start=925
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1005
-  _globals['_GETPUBLICKEYREQUEST']._serialized_start=1007
-  _globals['_GETPUBLICKEYREQUEST']._serialized_end=1042
-  _globals['_GETPUBLICKEYRESPONSE']._serialized_start=1044
-  _globals['_GETPUBLICKEYRESPONSE']._serialized_end=1156
-  _globals['_GETEVALUATIONKEYSREQUEST']._serialized_start=1158
-  _globals['_GETEVALUATIONKEYSREQUEST']._serialized_end=1198
-  _globals['_GETEVALUATIONKEYSRESPONSE']._serialized_start=1200
-  _globals['_GETEVALUATIONKEYSRESPONSE']._serialized_end=1317
-  _globals['_KEYMATERIALINFO']._serialized_start=1319
-  _globals['_KEYMATERIALINFO']._serialized_end=1417
-  _globals['_DECIDEVERIFICATIONREQUEST']._serialized_start=1419
-  _globals['_DECIDEVERIFICATIONREQUEST']._serialized_end=1525
-  _globals['_DECIDEVERIFICATIONRESPONSE']._serialized_start=1527
-  _globals['_DECIDEVERIFICATIONRESPONSE']._serialized_end=1628
-  _globals['_DECIDEIDENTIFICATIONREQUEST']._serialized_start=1631
-  _globals['_DECIDEIDENTIFICATIONREQUEST']._serialized_end=1770
-  _globals['_IDENTIFICATIONOPTIONS']._serialized_start=1772
-  _globals['_IDENTIFICATIONOPTIONS']._serialized_end=1835
-  _globals['_DECIDEIDENTIFICATIONRESPONSE']._serialized_start=1837
-  _globals['_DECIDEIDENTIFICATIONRESPONSE']._serialized_end=1964
-  _globals['_CANDIDATE']._serialized_start=1966
-  _globals['_CANDIDATE']._serialized_end=2033
-  _globals['_KEYSERVICE']._serialized_start=2117
-  _globals['_KEYSERVICE']._serialized_end=2793
+  _globals['_DECISION']._serialized_start=3236
+  _globals['_DECISION']._serialized_end=3315
+  _globals['_KEY']._serialized_start=320
+  _globals['_KEY']._serialized_end=620
+  _globals['_KEYVERSION']._serialized_start=623
+  _globals['_KEYVERSION']._serialized_end=1053
+  _globals['_KEYVERSION_STATE']._serialized_start=934
+  _globals['_KEYVERSION_STATE']._serialized_end=1053
+  _globals['_CREATEKEYREQUEST']._serialized_start=1056
+  _globals['_CREATEKEYREQUEST']._serialized_end=1224
+  _globals['_UPDATEKEYREQUEST']._serialized_start=1226
+  _globals['_UPDATEKEYREQUEST']._serialized_end=1329
+  _globals['_ROTATEKEYREQUEST']._serialized_start=1331
+  _globals['_ROTATEKEYREQUEST']._serialized_end=1363
+  _globals['_DISABLEKEYVERSIONREQUEST']._serialized_start=1365
+  _globals['_DISABLEKEYVERSIONREQUEST']._serialized_end=1405
+  _globals['_ENABLEKEYVERSIONREQUEST']._serialized_start=1407
+  _globals['_ENABLEKEYVERSIONREQUEST']._serialized_end=1446
+  _globals['_DESTROYKEYVERSIONREQUEST']._serialized_start=1448
+  _globals['_DESTROYKEYVERSIONREQUEST']._serialized_end=1563
+  _globals['_RESTOREKEYVERSIONREQUEST']._serialized_start=1565
+  _globals['_RESTOREKEYVERSIONREQUEST']._serialized_end=1605
+  _globals['_GETKEYREQUEST']._serialized_start=1607
+  _globals['_GETKEYREQUEST']._serialized_end=1636
+  _globals['_LISTKEYSREQUEST']._serialized_start=1638
+  _globals['_LISTKEYSREQUEST']._serialized_end=1694
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1696
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1776
+  _globals['_GETPUBLICKEYREQUEST']._serialized_start=1778
+  _globals['_GETPUBLICKEYREQUEST']._serialized_end=1813
+  _globals['_GETPUBLICKEYRESPONSE']._serialized_start=1815
+  _globals['_GETPUBLICKEYRESPONSE']._serialized_end=1927
+  _globals['_GETEVALUATIONKEYSREQUEST']._serialized_start=1929
+  _globals['_GETEVALUATIONKEYSREQUEST']._serialized_end=1969
+  _globals['_GETEVALUATIONKEYSRESPONSE']._serialized_start=1971
+  _globals['_GETEVALUATIONKEYSRESPONSE']._serialized_end=2088
+  _globals['_KEYMATERIALINFO']._serialized_start=2090
+  _globals['_KEYMATERIALINFO']._serialized_end=2188
+  _globals['_GETTRANSFORMSEEDREQUEST']._serialized_start=2190
+  _globals['_GETTRANSFORMSEEDREQUEST']._serialized_end=2229
+  _globals['_GETTRANSFORMSEEDRESPONSE']._serialized_start=2231
+  _globals['_GETTRANSFORMSEEDRESPONSE']._serialized_end=2292
+  _globals['_DECIDEVERIFICATIONREQUEST']._serialized_start=2294
+  _globals['_DECIDEVERIFICATIONREQUEST']._serialized_end=2400
+  _globals['_DECIDEVERIFICATIONRESPONSE']._serialized_start=2402
+  _globals['_DECIDEVERIFICATIONRESPONSE']._serialized_end=2517
+  _globals['_DECIDEIDENTIFICATIONREQUEST']._serialized_start=2520
+  _globals['_DECIDEIDENTIFICATIONREQUEST']._serialized_end=2659
+  _globals['_IDENTIFICATIONOPTIONS']._serialized_start=2661
+  _globals['_IDENTIFICATIONOPTIONS']._serialized_end=2724
+  _globals['_DECIDEIDENTIFICATIONRESPONSE']._serialized_start=2726
+  _globals['_DECIDEIDENTIFICATIONRESPONSE']._serialized_end=2853
+  _globals['_CANDIDATE']._serialized_start=2855
+  _globals['_CANDIDATE']._serialized_end=2936
+  _globals['_GETAUDITHEADREQUEST']._serialized_start=2938
+  _globals['_GETAUDITHEADREQUEST']._serialized_end=2959
+  _globals['_AUDITHEAD']._serialized_start=2961
+  _globals['_AUDITHEAD']._serialized_end=3004
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=3006
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=3070
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=3072
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=3171
+  _globals['_AUDITRECORD']._serialized_start=3173
+  _globals['_AUDITRECORD']._serialized_end=3234
+  _globals['_KEYSERVICE']._serialized_start=3318
+  _globals['_KEYSERVICE']._serialized_end=4931
 # @@protoc_insertion_point(module_scope)

@@ -5,10 +5,13 @@ Keys, and decisions made with them."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from veilface.keys.v1 import policy_pb2 as _policy_pb2
 from veilface.types.v1 import chunk_pb2 as _chunk_pb2
 from veilface.types.v1 import score_pb2 as _score_pb2
 from veilface.types.v1 import template_pb2 as _template_pb2
@@ -59,6 +62,9 @@ class Key(_message.Message):
     PRIMARY_VERSION_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    MINIMUM_VERSION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    EMBEDDING_TRANSFORM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"keys/{key}"."""
     scheme: _template_pb2.Scheme.ValueType
@@ -67,6 +73,10 @@ class Key(_message.Message):
     """The parameter profile, for example "ckks-packed-128"."""
     primary_version: _builtins.int
     """The version that new templates are encrypted under, from 1."""
+    minimum_version: _builtins.int
+    """Versions with a smaller number are refused, whatever their state; at least 1, at most primary_version."""
+    embedding_transform: _builtins.bool
+    """Whether embeddings pass a secret orthogonal transform before they are encrypted. Every version has its own."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyVersion]:
         """Every version, oldest first."""
@@ -74,6 +84,10 @@ class Key(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
+
+    @_builtins.property
+    def policy(self) -> _policy_pb2.KeyPolicy:
+        """What the key may be used for."""
 
     def __init__(
         self,
@@ -84,10 +98,13 @@ class Key(_message.Message):
         primary_version: _builtins.int = ...,
         versions: _abc.Iterable[Global___KeyVersion] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        minimum_version: _builtins.int = ...,
+        policy: _policy_pb2.KeyPolicy | None = ...,
+        embedding_transform: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "name", b"name", "primary_version", b"primary_version", "profile", b"profile", "scheme", b"scheme", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedding_transform", b"embedding_transform", "minimum_version", b"minimum_version", "name", b"name", "policy", b"policy", "primary_version", b"primary_version", "profile", b"profile", "scheme", b"scheme", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -137,6 +154,8 @@ class KeyVersion(_message.Message):
     PUBLIC_KEY_SHA256_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_BYTES_FIELD_NUMBER: _builtins.int
     EVALUATION_KEYS_BYTES_FIELD_NUMBER: _builtins.int
+    EVALUATION_KEYS_SHA256_FIELD_NUMBER: _builtins.int
+    DESTROY_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"keys/{key}/versions/{version}"."""
     version: _builtins.int
@@ -149,9 +168,15 @@ class KeyVersion(_message.Message):
     """The size of its public key, in bytes."""
     evaluation_keys_bytes: _builtins.int
     """The size of its evaluation keys, in bytes."""
+    evaluation_keys_sha256: _builtins.bytes
+    """The SHA-256 of its evaluation keys, 32 bytes."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
+
+    @_builtins.property
+    def destroy_time(self) -> _timestamp_pb2.Timestamp:
+        """When its secret key will be or was destroyed; not set before that is scheduled."""
 
     def __init__(
         self,
@@ -163,10 +188,12 @@ class KeyVersion(_message.Message):
         public_key_sha256: _builtins.bytes = ...,
         public_key_bytes: _builtins.int = ...,
         evaluation_keys_bytes: _builtins.int = ...,
+        evaluation_keys_sha256: _builtins.bytes = ...,
+        destroy_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "destroy_time", b"destroy_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evaluation_keys_bytes", b"evaluation_keys_bytes", "name", b"name", "public_key_bytes", b"public_key_bytes", "public_key_sha256", b"public_key_sha256", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "destroy_time", b"destroy_time", "evaluation_keys_bytes", b"evaluation_keys_bytes", "evaluation_keys_sha256", b"evaluation_keys_sha256", "name", b"name", "public_key_bytes", b"public_key_bytes", "public_key_sha256", b"public_key_sha256", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -181,26 +208,188 @@ class CreateKeyRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     SCHEME_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    EMBEDDING_TRANSFORM_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """Required. The last part of its name: 1 to 63 of a-z, 0-9 and '-', starting with a letter."""
     scheme: _template_pb2.Scheme.ValueType
     """The scheme."""
     profile: _builtins.str
     """The parameter profile. Empty selects the scheme's default."""
+    embedding_transform: _builtins.bool
+    """Whether embeddings pass a secret orthogonal transform before they are encrypted; it cannot be changed later."""
+    @_builtins.property
+    def policy(self) -> _policy_pb2.KeyPolicy:
+        """What the key may be used for. Not set selects the shipped policy."""
+
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
         scheme: _template_pb2.Scheme.ValueType = ...,
         profile: _builtins.str = ...,
+        policy: _policy_pb2.KeyPolicy | None = ...,
+        embedding_transform: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_transform", b"embedding_transform", "key_id", b"key_id", "policy", b"policy", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateKeyRequest: _TypeAlias = CreateKeyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateKeyRequest(_message.Message):
+    """Asks to change a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___Key:
+        """Required. The key: its name and the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Required. What to change: "minimum_version", "policy", or both."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateKeyRequest: _TypeAlias = UpdateKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateKeyRequest(_message.Message):
+    """Asks for a new primary version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyRequest: _TypeAlias = RotateKeyRequest  # noqa: Y015
+
+@_typing.final
+class DisableKeyVersionRequest(_message.Message):
+    """Asks to disable a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableKeyVersionRequest: _TypeAlias = DisableKeyVersionRequest  # noqa: Y015
+
+@_typing.final
+class EnableKeyVersionRequest(_message.Message):
+    """Asks to enable a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnableKeyVersionRequest: _TypeAlias = EnableKeyVersionRequest  # noqa: Y015
+
+@_typing.final
+class DestroyKeyVersionRequest(_message.Message):
+    """Asks to destroy a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    IMMEDIATELY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}/versions/{version}"."""
+    immediately: _builtins.bool
+    """At once and for good, if true; false is refused."""
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """After this delay, more than 0 and at most 365 days; until then it can be restored."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        immediately: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "immediately", b"immediately", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "immediately", b"immediately", "name", b"name", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_when: _TypeAlias = _typing.Literal["delay", "immediately"]  # noqa: Y015
+    _WhichOneofArgType_when: _TypeAlias = _typing.Literal["when", b"when"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_when) -> _WhichOneofReturnType_when | None: ...
+
+Global___DestroyKeyVersionRequest: _TypeAlias = DestroyKeyVersionRequest  # noqa: Y015
+
+@_typing.final
+class RestoreKeyVersionRequest(_message.Message):
+    """Asks to cancel a scheduled destruction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreKeyVersionRequest: _TypeAlias = RestoreKeyVersionRequest  # noqa: Y015
 
 @_typing.final
 class GetKeyRequest(_message.Message):
@@ -413,6 +602,54 @@ class KeyMaterialInfo(_message.Message):
 Global___KeyMaterialInfo: _TypeAlias = KeyMaterialInfo  # noqa: Y015
 
 @_typing.final
+class GetTransformSeedRequest(_message.Message):
+    """Asks for the seed of a secret transform."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. "keys/{key}" (its primary version) or "keys/{key}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransformSeedRequest: _TypeAlias = GetTransformSeedRequest  # noqa: Y015
+
+@_typing.final
+class GetTransformSeedResponse(_message.Message):
+    """The seed of a secret transform. Whoever has it can undo the transform, and learns nothing about the secret key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_VERSION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    key_version: _builtins.str
+    """"keys/{key}/versions/{version}"."""
+    seed: _builtins.bytes
+    """The seed, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        key_version: _builtins.str = ...,
+        seed: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_version", b"key_version", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransformSeedResponse: _TypeAlias = GetTransformSeedResponse  # noqa: Y015
+
+@_typing.final
 class DecideVerificationRequest(_message.Message):
     """Asks whether a comparison is a match."""
 
@@ -448,19 +685,25 @@ class DecideVerificationResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     THRESHOLD_PROFILE_FIELD_NUMBER: _builtins.int
+    BAND_FIELD_NUMBER: _builtins.int
     decision: Global___Decision.ValueType
     """What was decided."""
     threshold_profile: _builtins.str
     """The threshold profile used: "{model}/{operating point}"."""
+    band: _builtins.str
+    """If the key's policy releases bands: the strictest operating point that the best score passes, or empty if it passes
+    none. Otherwise always empty.
+    """
     def __init__(
         self,
         *,
         decision: Global___Decision.ValueType = ...,
         threshold_profile: _builtins.str = ...,
+        band: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "threshold_profile", b"threshold_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "decision", b"decision", "threshold_profile", b"threshold_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -505,7 +748,7 @@ class IdentificationOptions(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     OPERATING_POINT_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """How many candidates at most, 1 to 100; 0 selects 1."""
+    """How many candidates at most, 1 to the limit of the key's policy; 0 selects 1."""
     operating_point: _builtins.str
     """The operating point, one of the model's threshold profiles. Empty selects the default."""
     def __init__(
@@ -563,23 +806,154 @@ class Candidate(_message.Message):
     BATCH_INDEX_FIELD_NUMBER: _builtins.int
     SCORE_INDEX_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
+    BAND_FIELD_NUMBER: _builtins.int
     batch_index: _builtins.int
     """The batch_index of the batch."""
     score_index: _builtins.int
     """The position of the score inside the batch, from 0."""
     rank: _builtins.int
     """1 for the best candidate, then 2, and so on."""
+    band: _builtins.str
+    """If the key's policy releases bands: the strictest operating point that its score passes. Otherwise empty."""
     def __init__(
         self,
         *,
         batch_index: _builtins.int = ...,
         score_index: _builtins.int = ...,
         rank: _builtins.int = ...,
+        band: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_index", b"batch_index", "rank", b"rank", "score_index", b"score_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "batch_index", b"batch_index", "rank", b"rank", "score_index", b"score_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class GetAuditHeadRequest(_message.Message):
+    """Asks for the newest audit record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAuditHeadRequest: _TypeAlias = GetAuditHeadRequest  # noqa: Y015
+
+@_typing.final
+class AuditHead(_message.Message):
+    """The newest audit record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its number, from 1; 0 for an empty log."""
+    hash: _builtins.bytes
+    """Its hash, 32 bytes; zeros for an empty log."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditHead: _TypeAlias = AuditHead  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsRequest(_message.Message):
+    """Asks for a page of audit records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, 1 to 1000; 0 selects 100."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsRequest: _TypeAlias = ListAuditRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsResponse(_message.Message):
+    """A page of audit records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last one."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]:
+        """The records, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AuditRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsResponse: _TypeAlias = ListAuditRecordsResponse  # noqa: Y015
+
+@_typing.final
+class AuditRecord(_message.Message):
+    """An audit record. It names who did what with which key; it never holds a score, a template, a subject or a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its number, from 1, without gaps."""
+    record: _builtins.str
+    """The record as JSON, exactly the text that is hashed. It holds the hash of the record before it."""
+    hash: _builtins.bytes
+    """The SHA-256 of "veilface.audit.v1", a zero byte and the text, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        record: _builtins.str = ...,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "record", b"record", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015

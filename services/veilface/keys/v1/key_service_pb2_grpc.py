@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from veilface.keys.v1 import key_service_pb2 as veilface_dot_keys_dot_v1_dot_key__service__pb2
+from veilface.keys.v1 import reencryption_pb2 as veilface_dot_keys_dot_v1_dot_reencryption__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -51,6 +52,36 @@ class KeyServiceStub:
                 request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/UpdateKey',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/RotateKey',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.FromString,
+                _registered_method=True)
+        self.DisableKeyVersion = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/DisableKeyVersion',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DisableKeyVersionRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+                _registered_method=True)
+        self.EnableKeyVersion = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/EnableKeyVersion',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.EnableKeyVersionRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+                _registered_method=True)
+        self.DestroyKeyVersion = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/DestroyKeyVersion',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DestroyKeyVersionRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+                _registered_method=True)
+        self.RestoreKeyVersion = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/RestoreKeyVersion',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.RestoreKeyVersionRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+                _registered_method=True)
         self.GetPublicKey = channel.unary_stream(
                 '/veilface.keys.v1.KeyService/GetPublicKey',
                 request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetPublicKeyRequest.SerializeToString,
@@ -61,6 +92,11 @@ class KeyServiceStub:
                 request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetEvaluationKeysRequest.SerializeToString,
                 response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetEvaluationKeysResponse.FromString,
                 _registered_method=True)
+        self.GetTransformSeed = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/GetTransformSeed',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedResponse.FromString,
+                _registered_method=True)
         self.DecideVerification = channel.unary_unary(
                 '/veilface.keys.v1.KeyService/DecideVerification',
                 request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideVerificationRequest.SerializeToString,
@@ -70,6 +106,21 @@ class KeyServiceStub:
                 '/veilface.keys.v1.KeyService/DecideIdentification',
                 request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationRequest.SerializeToString,
                 response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationResponse.FromString,
+                _registered_method=True)
+        self.ReencryptTemplates = channel.stream_stream(
+                '/veilface.keys.v1.KeyService/ReencryptTemplates',
+                request_serializer=veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesResponse.FromString,
+                _registered_method=True)
+        self.GetAuditHead = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/GetAuditHead',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetAuditHeadRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.AuditHead.FromString,
+                _registered_method=True)
+        self.ListAuditRecords = channel.unary_unary(
+                '/veilface.keys.v1.KeyService/ListAuditRecords',
+                request_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsRequest.SerializeToString,
+                response_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsResponse.FromString,
                 _registered_method=True)
 
 
@@ -99,6 +150,50 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateKey(self, request, context):
+        """Changes the minimum version or the policy of a key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Makes a new version and makes it the primary one. Older versions stay as they are. Of two rotations at the same
+        time one is refused with FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableKeyVersion(self, request, context):
+        """Refuses every use of a version from now on, until it is enabled again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableKeyVersion(self, request, context):
+        """Allows the use of a disabled version again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DestroyKeyVersion(self, request, context):
+        """Destroys the secret key of a version, after a delay or at once. FAILED_PRECONDITION for a primary version that is
+        enabled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreKeyVersion(self, request, context):
+        """Cancels a scheduled destruction. The version is disabled then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPublicKey(self, request, context):
         """Streams the public key of a version: enough to encrypt.
         """
@@ -113,6 +208,14 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTransformSeed(self, request, context):
+        """Hands out the seed of the secret transform of embeddings, to the embedding service only. FAILED_PRECONDITION if the
+        key has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DecideVerification(self, request, context):
         """Decides a 1:1 comparison.
         """
@@ -122,6 +225,28 @@ class KeyServiceServicer:
 
     def DecideIdentification(self, request_iterator, context):
         """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReencryptTemplates(self, request_iterator, context):
+        """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
+        an item that fails does not end the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAuditHead(self, request, context):
+        """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditRecords(self, request, context):
+        """Lists audit records in order, so that the caller can check the chain of hashes itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +270,36 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListKeysRequest.FromString,
                     response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListKeysResponse.SerializeToString,
             ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.UpdateKeyRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.RotateKeyRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.SerializeToString,
+            ),
+            'DisableKeyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableKeyVersion,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DisableKeyVersionRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.SerializeToString,
+            ),
+            'EnableKeyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableKeyVersion,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.EnableKeyVersionRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.SerializeToString,
+            ),
+            'DestroyKeyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DestroyKeyVersion,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DestroyKeyVersionRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.SerializeToString,
+            ),
+            'RestoreKeyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreKeyVersion,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.RestoreKeyVersionRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.SerializeToString,
+            ),
             'GetPublicKey': grpc.unary_stream_rpc_method_handler(
                     servicer.GetPublicKey,
                     request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetPublicKeyRequest.FromString,
@@ -155,6 +310,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetEvaluationKeysRequest.FromString,
                     response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetEvaluationKeysResponse.SerializeToString,
             ),
+            'GetTransformSeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransformSeed,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedResponse.SerializeToString,
+            ),
             'DecideVerification': grpc.unary_unary_rpc_method_handler(
                     servicer.DecideVerification,
                     request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideVerificationRequest.FromString,
@@ -164,6 +324,21 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.DecideIdentification,
                     request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationRequest.FromString,
                     response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationResponse.SerializeToString,
+            ),
+            'ReencryptTemplates': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReencryptTemplates,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesResponse.SerializeToString,
+            ),
+            'GetAuditHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAuditHead,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.GetAuditHeadRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.AuditHead.SerializeToString,
+            ),
+            'ListAuditRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditRecords,
+                    request_deserializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsRequest.FromString,
+                    response_serializer=veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -260,6 +435,168 @@ class KeyService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/UpdateKey',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.UpdateKeyRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/RotateKey',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.RotateKeyRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableKeyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/DisableKeyVersion',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.DisableKeyVersionRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableKeyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/EnableKeyVersion',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.EnableKeyVersionRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DestroyKeyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/DestroyKeyVersion',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.DestroyKeyVersionRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreKeyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/RestoreKeyVersion',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.RestoreKeyVersionRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.KeyVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetPublicKey(request,
             target,
             options=(),
@@ -314,6 +651,33 @@ class KeyService:
             _registered_method=True)
 
     @staticmethod
+    def GetTransformSeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/GetTransformSeed',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.GetTransformSeedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DecideVerification(request,
             target,
             options=(),
@@ -357,6 +721,87 @@ class KeyService:
             '/veilface.keys.v1.KeyService/DecideIdentification',
             veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationRequest.SerializeToString,
             veilface_dot_keys_dot_v1_dot_key__service__pb2.DecideIdentificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReencryptTemplates(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/veilface.keys.v1.KeyService/ReencryptTemplates',
+            veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_reencryption__pb2.ReencryptTemplatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAuditHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/GetAuditHead',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.GetAuditHeadRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.AuditHead.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.keys.v1.KeyService/ListAuditRecords',
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsRequest.SerializeToString,
+            veilface_dot_keys_dot_v1_dot_key__service__pb2.ListAuditRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ Keys, and decisions made with them."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from veilface.keys.v1 import key_service_pb2 as _key_service_pb2
+from veilface.keys.v1 import reencryption_pb2 as _reencryption_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -41,14 +42,42 @@ class KeyServiceStub:
     """Describes a key and its versions."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.ListKeysRequest, _key_service_pb2.ListKeysResponse]
     """Lists keys in order of their names."""
+    UpdateKey: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.UpdateKeyRequest, _key_service_pb2.Key]
+    """Changes the minimum version or the policy of a key."""
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.RotateKeyRequest, _key_service_pb2.Key]
+    """Makes a new version and makes it the primary one. Older versions stay as they are. Of two rotations at the same
+    time one is refused with FAILED_PRECONDITION.
+    """
+    DisableKeyVersion: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.DisableKeyVersionRequest, _key_service_pb2.KeyVersion]
+    """Refuses every use of a version from now on, until it is enabled again."""
+    EnableKeyVersion: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.EnableKeyVersionRequest, _key_service_pb2.KeyVersion]
+    """Allows the use of a disabled version again."""
+    DestroyKeyVersion: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.DestroyKeyVersionRequest, _key_service_pb2.KeyVersion]
+    """Destroys the secret key of a version, after a delay or at once. FAILED_PRECONDITION for a primary version that is
+    enabled.
+    """
+    RestoreKeyVersion: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.RestoreKeyVersionRequest, _key_service_pb2.KeyVersion]
+    """Cancels a scheduled destruction. The version is disabled then."""
     GetPublicKey: _grpc.UnaryStreamMultiCallable[_key_service_pb2.GetPublicKeyRequest, _key_service_pb2.GetPublicKeyResponse]
     """Streams the public key of a version: enough to encrypt."""
     GetEvaluationKeys: _grpc.UnaryStreamMultiCallable[_key_service_pb2.GetEvaluationKeysRequest, _key_service_pb2.GetEvaluationKeysResponse]
     """Streams the evaluation keys of a version: enough to expand a probe, useless for decryption."""
+    GetTransformSeed: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.GetTransformSeedRequest, _key_service_pb2.GetTransformSeedResponse]
+    """Hands out the seed of the secret transform of embeddings, to the embedding service only. FAILED_PRECONDITION if the
+    key has none.
+    """
     DecideVerification: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.DecideVerificationRequest, _key_service_pb2.DecideVerificationResponse]
     """Decides a 1:1 comparison."""
     DecideIdentification: _grpc.StreamUnaryMultiCallable[_key_service_pb2.DecideIdentificationRequest, _key_service_pb2.DecideIdentificationResponse]
     """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out."""
+    ReencryptTemplates: _grpc.StreamStreamMultiCallable[_reencryption_pb2.ReencryptTemplatesRequest, _reencryption_pb2.ReencryptTemplatesResponse]
+    """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
+    an item that fails does not end the stream.
+    """
+    GetAuditHead: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.GetAuditHeadRequest, _key_service_pb2.AuditHead]
+    """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut."""
+    ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.ListAuditRecordsRequest, _key_service_pb2.ListAuditRecordsResponse]
+    """Lists audit records in order, so that the caller can check the chain of hashes itself."""
 
 @_typing.type_check_only
 class KeyServiceAsyncStub(KeyServiceStub):
@@ -63,14 +92,42 @@ class KeyServiceAsyncStub(KeyServiceStub):
     """Describes a key and its versions."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.ListKeysRequest, _key_service_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists keys in order of their names."""
+    UpdateKey: _aio.UnaryUnaryMultiCallable[_key_service_pb2.UpdateKeyRequest, _key_service_pb2.Key]  # type: ignore[assignment]
+    """Changes the minimum version or the policy of a key."""
+    RotateKey: _aio.UnaryUnaryMultiCallable[_key_service_pb2.RotateKeyRequest, _key_service_pb2.Key]  # type: ignore[assignment]
+    """Makes a new version and makes it the primary one. Older versions stay as they are. Of two rotations at the same
+    time one is refused with FAILED_PRECONDITION.
+    """
+    DisableKeyVersion: _aio.UnaryUnaryMultiCallable[_key_service_pb2.DisableKeyVersionRequest, _key_service_pb2.KeyVersion]  # type: ignore[assignment]
+    """Refuses every use of a version from now on, until it is enabled again."""
+    EnableKeyVersion: _aio.UnaryUnaryMultiCallable[_key_service_pb2.EnableKeyVersionRequest, _key_service_pb2.KeyVersion]  # type: ignore[assignment]
+    """Allows the use of a disabled version again."""
+    DestroyKeyVersion: _aio.UnaryUnaryMultiCallable[_key_service_pb2.DestroyKeyVersionRequest, _key_service_pb2.KeyVersion]  # type: ignore[assignment]
+    """Destroys the secret key of a version, after a delay or at once. FAILED_PRECONDITION for a primary version that is
+    enabled.
+    """
+    RestoreKeyVersion: _aio.UnaryUnaryMultiCallable[_key_service_pb2.RestoreKeyVersionRequest, _key_service_pb2.KeyVersion]  # type: ignore[assignment]
+    """Cancels a scheduled destruction. The version is disabled then."""
     GetPublicKey: _aio.UnaryStreamMultiCallable[_key_service_pb2.GetPublicKeyRequest, _key_service_pb2.GetPublicKeyResponse]  # type: ignore[assignment]
     """Streams the public key of a version: enough to encrypt."""
     GetEvaluationKeys: _aio.UnaryStreamMultiCallable[_key_service_pb2.GetEvaluationKeysRequest, _key_service_pb2.GetEvaluationKeysResponse]  # type: ignore[assignment]
     """Streams the evaluation keys of a version: enough to expand a probe, useless for decryption."""
+    GetTransformSeed: _aio.UnaryUnaryMultiCallable[_key_service_pb2.GetTransformSeedRequest, _key_service_pb2.GetTransformSeedResponse]  # type: ignore[assignment]
+    """Hands out the seed of the secret transform of embeddings, to the embedding service only. FAILED_PRECONDITION if the
+    key has none.
+    """
     DecideVerification: _aio.UnaryUnaryMultiCallable[_key_service_pb2.DecideVerificationRequest, _key_service_pb2.DecideVerificationResponse]  # type: ignore[assignment]
     """Decides a 1:1 comparison."""
     DecideIdentification: _aio.StreamUnaryMultiCallable[_key_service_pb2.DecideIdentificationRequest, _key_service_pb2.DecideIdentificationResponse]  # type: ignore[assignment]
     """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out."""
+    ReencryptTemplates: _aio.StreamStreamMultiCallable[_reencryption_pb2.ReencryptTemplatesRequest, _reencryption_pb2.ReencryptTemplatesResponse]  # type: ignore[assignment]
+    """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
+    an item that fails does not end the stream.
+    """
+    GetAuditHead: _aio.UnaryUnaryMultiCallable[_key_service_pb2.GetAuditHeadRequest, _key_service_pb2.AuditHead]  # type: ignore[assignment]
+    """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut."""
+    ListAuditRecords: _aio.UnaryUnaryMultiCallable[_key_service_pb2.ListAuditRecordsRequest, _key_service_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
+    """Lists audit records in order, so that the caller can check the chain of hashes itself."""
 
 class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the secret keys and answers "match" or "no match". Secret keys never leave it: there is no export,
@@ -102,6 +159,58 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists keys in order of their names."""
 
     @_abc_1.abstractmethod
+    def UpdateKey(
+        self,
+        request: _key_service_pb2.UpdateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.Key, _abc.Awaitable[_key_service_pb2.Key]]:
+        """Changes the minimum version or the policy of a key."""
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _key_service_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.Key, _abc.Awaitable[_key_service_pb2.Key]]:
+        """Makes a new version and makes it the primary one. Older versions stay as they are. Of two rotations at the same
+        time one is refused with FAILED_PRECONDITION.
+        """
+
+    @_abc_1.abstractmethod
+    def DisableKeyVersion(
+        self,
+        request: _key_service_pb2.DisableKeyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.KeyVersion, _abc.Awaitable[_key_service_pb2.KeyVersion]]:
+        """Refuses every use of a version from now on, until it is enabled again."""
+
+    @_abc_1.abstractmethod
+    def EnableKeyVersion(
+        self,
+        request: _key_service_pb2.EnableKeyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.KeyVersion, _abc.Awaitable[_key_service_pb2.KeyVersion]]:
+        """Allows the use of a disabled version again."""
+
+    @_abc_1.abstractmethod
+    def DestroyKeyVersion(
+        self,
+        request: _key_service_pb2.DestroyKeyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.KeyVersion, _abc.Awaitable[_key_service_pb2.KeyVersion]]:
+        """Destroys the secret key of a version, after a delay or at once. FAILED_PRECONDITION for a primary version that is
+        enabled.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreKeyVersion(
+        self,
+        request: _key_service_pb2.RestoreKeyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.KeyVersion, _abc.Awaitable[_key_service_pb2.KeyVersion]]:
+        """Cancels a scheduled destruction. The version is disabled then."""
+
+    @_abc_1.abstractmethod
     def GetPublicKey(
         self,
         request: _key_service_pb2.GetPublicKeyRequest,
@@ -118,6 +227,16 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the evaluation keys of a version: enough to expand a probe, useless for decryption."""
 
     @_abc_1.abstractmethod
+    def GetTransformSeed(
+        self,
+        request: _key_service_pb2.GetTransformSeedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.GetTransformSeedResponse, _abc.Awaitable[_key_service_pb2.GetTransformSeedResponse]]:
+        """Hands out the seed of the secret transform of embeddings, to the embedding service only. FAILED_PRECONDITION if the
+        key has none.
+        """
+
+    @_abc_1.abstractmethod
     def DecideVerification(
         self,
         request: _key_service_pb2.DecideVerificationRequest,
@@ -132,5 +251,31 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_key_service_pb2.DecideIdentificationResponse, _abc.Awaitable[_key_service_pb2.DecideIdentificationResponse]]:
         """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out."""
+
+    @_abc_1.abstractmethod
+    def ReencryptTemplates(
+        self,
+        request_iterator: _MaybeAsyncIterator[_reencryption_pb2.ReencryptTemplatesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_reencryption_pb2.ReencryptTemplatesResponse], _abc.AsyncIterator[_reencryption_pb2.ReencryptTemplatesResponse]]:
+        """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
+        an item that fails does not end the stream.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAuditHead(
+        self,
+        request: _key_service_pb2.GetAuditHeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.AuditHead, _abc.Awaitable[_key_service_pb2.AuditHead]]:
+        """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut."""
+
+    @_abc_1.abstractmethod
+    def ListAuditRecords(
+        self,
+        request: _key_service_pb2.ListAuditRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.ListAuditRecordsResponse, _abc.Awaitable[_key_service_pb2.ListAuditRecordsResponse]]:
+        """Lists audit records in order, so that the caller can check the chain of hashes itself."""
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

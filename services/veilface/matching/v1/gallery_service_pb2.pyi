@@ -104,11 +104,11 @@ class CreateGalleryRequest(_message.Message):
     key: _builtins.str
     """Required. The key: "keys/{key}" (its primary version) or "keys/{key}/versions/{version}"."""
     model: _builtins.str
-    """The recognition pipeline. Empty: taken from the first enrollment."""
+    """The recognition pipeline, at most 200 characters. Empty: taken from the first enrollment."""
     dimension: _builtins.int
     """The number of dimensions, 1 to 4096. 0: taken from the first enrollment."""
     metric: _template_pb2.Metric.ValueType
-    """The metric."""
+    """The metric. METRIC_UNSPECIFIED selects METRIC_COSINE."""
     def __init__(
         self,
         *,
@@ -159,7 +159,7 @@ class ListGalleriesRequest(_message.Message):
     page_size: _builtins.int
     """How many at most, 1 to 1000; 0 selects 100."""
     page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first page."""
+    """The next_page_token of the page before in the same list; empty for the first page."""
     def __init__(
         self,
         *,
@@ -348,7 +348,9 @@ class EnrollRequest(_message.Message):
     subject_id: _builtins.str
     """Required. The subject's id: 1 to 128 characters of letters, digits, '.', '_', '-' and '@'."""
     request_id: _builtins.str
-    """Required. Chosen by the caller, 1 to 64 printable ASCII characters: makes a retry safe."""
+    """Required. Chosen by the caller, 1 to 64 printable ASCII characters: makes a retry safe. ALREADY_EXISTS if it was
+    used in this gallery for another subject, template or labels.
+    """
     @_builtins.property
     def template(self) -> _template_pb2.Template:
         """Required. A reference template."""
@@ -411,7 +413,7 @@ class ListEnrollmentsRequest(_message.Message):
     page_size: _builtins.int
     """How many at most, 1 to 1000; 0 selects 100."""
     page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first page."""
+    """The next_page_token of the page before in the same list; empty for the first page."""
     subject: _builtins.str
     """Only this subject's: "galleries/{gallery}/subjects/{subject}". Empty: everyone's."""
     def __init__(
@@ -537,7 +539,7 @@ class ListSubjectsRequest(_message.Message):
     page_size: _builtins.int
     """How many at most, 1 to 1000; 0 selects 100."""
     page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first page."""
+    """The next_page_token of the page before in the same list; empty for the first page."""
     def __init__(
         self,
         *,

@@ -120,7 +120,8 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Enroll(self, request, context):
-        """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment.
+        """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
+        and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

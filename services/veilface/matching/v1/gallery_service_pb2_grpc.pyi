@@ -42,7 +42,9 @@ class GalleryServiceStub:
     DeleteGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]
     """Deletes a gallery with everything in it."""
     Enroll: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]
-    """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment."""
+    """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
+    and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+    """
     GetEnrollment: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetEnrollmentRequest, _gallery_service_pb2.Enrollment]
     """Describes an enrollment."""
     ListEnrollments: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListEnrollmentsRequest, _gallery_service_pb2.ListEnrollmentsResponse]
@@ -68,7 +70,9 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     DeleteGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]  # type: ignore[assignment]
     """Deletes a gallery with everything in it."""
     Enroll: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]  # type: ignore[assignment]
-    """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment."""
+    """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
+    and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+    """
     GetEnrollment: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetEnrollmentRequest, _gallery_service_pb2.Enrollment]  # type: ignore[assignment]
     """Describes an enrollment."""
     ListEnrollments: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListEnrollmentsRequest, _gallery_service_pb2.ListEnrollmentsResponse]  # type: ignore[assignment]
@@ -121,7 +125,9 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.EnrollRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.Enrollment, _abc.Awaitable[_gallery_service_pb2.Enrollment]]:
-        """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment."""
+        """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
+        and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+        """
 
     @_abc_1.abstractmethod
     def GetEnrollment(

@@ -121,7 +121,7 @@ Global___SearchGalleryRequest: _TypeAlias = SearchGalleryRequest  # noqa: Y015
 
 @_typing.final
 class SearchGalleryResponse(_message.Message):
-    """The encrypted scores of one segment."""
+    """The encrypted scores of one segment; or, in the only message about an empty gallery, just the statistics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -130,7 +130,7 @@ class SearchGalleryResponse(_message.Message):
     DIRECTORY_FIELD_NUMBER: _builtins.int
     STATISTICS_FIELD_NUMBER: _builtins.int
     directory_etag: _builtins.str
-    """Names the directory of this segment: who is at which position of the batch."""
+    """Names the directory of this segment, who is at which position of the batch: equal exactly when the content is."""
     @_builtins.property
     def score_batch(self) -> _score_pb2.ScoreBatch:
         """The scores. Hand the batches of all segments to KeyService.DecideIdentification."""

@@ -59,7 +59,8 @@ class MatchingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchGallery(self, request, context):
-        """Compares a probe with every enrollment of a gallery: one batch of encrypted scores per segment.
+        """Compares a probe with every enrollment of a gallery, as of one generation: one batch of encrypted scores per segment
+        that is not empty. An empty gallery is answered by a single message without a batch: nobody is there to match.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

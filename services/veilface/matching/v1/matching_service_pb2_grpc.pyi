@@ -36,7 +36,9 @@ class MatchingServiceStub:
     CompareTemplates: _grpc.UnaryUnaryMultiCallable[_matching_service_pb2.CompareTemplatesRequest, _matching_service_pb2.CompareTemplatesResponse]
     """Compares a probe 1:1 with a template, with an enrollment, or with every enrollment of a subject."""
     SearchGallery: _grpc.UnaryStreamMultiCallable[_matching_service_pb2.SearchGalleryRequest, _matching_service_pb2.SearchGalleryResponse]
-    """Compares a probe with every enrollment of a gallery: one batch of encrypted scores per segment."""
+    """Compares a probe with every enrollment of a gallery, as of one generation: one batch of encrypted scores per segment
+    that is not empty. An empty gallery is answered by a single message without a batch: nobody is there to match.
+    """
 
 @_typing.type_check_only
 class MatchingServiceAsyncStub(MatchingServiceStub):
@@ -46,7 +48,9 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     CompareTemplates: _aio.UnaryUnaryMultiCallable[_matching_service_pb2.CompareTemplatesRequest, _matching_service_pb2.CompareTemplatesResponse]  # type: ignore[assignment]
     """Compares a probe 1:1 with a template, with an enrollment, or with every enrollment of a subject."""
     SearchGallery: _aio.UnaryStreamMultiCallable[_matching_service_pb2.SearchGalleryRequest, _matching_service_pb2.SearchGalleryResponse]  # type: ignore[assignment]
-    """Compares a probe with every enrollment of a gallery: one batch of encrypted scores per segment."""
+    """Compares a probe with every enrollment of a gallery, as of one generation: one batch of encrypted scores per segment
+    that is not empty. An empty gallery is answered by a single message without a batch: nobody is there to match.
+    """
 
 class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Compares encrypted templates. It never sees a score, nor who matched."""
@@ -65,6 +69,8 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_service_pb2.SearchGalleryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_matching_service_pb2.SearchGalleryResponse], _abc.AsyncIterator[_matching_service_pb2.SearchGalleryResponse]]:
-        """Compares a probe with every enrollment of a gallery: one batch of encrypted scores per segment."""
+        """Compares a probe with every enrollment of a gallery, as of one generation: one batch of encrypted scores per segment
+        that is not empty. An empty gallery is answered by a single message without a batch: nobody is there to match.
+        """
 
 def add_MatchingServiceServicer_to_server(servicer: MatchingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,61 @@
+"""Where the three services are and as whom the client calls them."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field
+
+from veilface.common.errors import ConfigurationError, Reason
+from veilface.common.files import read_setting_file
+from veilface.common.settings import ProcessSettings
+
+CONNECTION_FILE = "client.json"
+DEFAULT_STATE = Path(".veilface")
+
+
+class ClientSettings(ProcessSettings):
+    """What a client needs; from the environment (prefix VEILFACE_) or from the state folder of a local stack."""
+
+    embedding_service: str = Field(
+        min_length=1, description="the embedding service, for example dns:///embedding.example:7001"
+    )
+    key_service: str = Field(min_length=1, description="the key service, for example dns:///keys.example:7002")
+    matching_service: str = Field(
+        min_length=1, description="the matching service, for example dns:///matching.example:7003"
+    )
+    timeout_s: float = Field(120.0, gt=0, le=3600, description="seconds that one call may take, up to 3600")
+
+    @classmethod
+    def from_state(cls, state: Path, identity: str = "client") -> Self:
+        """Read what `veilface up` wrote into its state folder.
+
+        Args:
+            state: The folder.
+            identity: "client" for recognition, "operator" to create keys.
+
+        Raises:
+            ConfigurationError: INVALID_SETTING if there is no local stack in the folder.
+        """
+        path = state / CONNECTION_FILE
+        if not path.exists():
+            raise ConfigurationError(
+                Reason.INVALID_SETTING,
+                f"there is no local stack in {state}: run 'veilface up', or name its folder with --state",
+            )
+        expected = "the addresses of a local stack"
+        try:
+            document = json.loads(read_setting_file(path, expected))
+            targets = {name: str(document[name]) for name in ("embedding_service", "key_service", "matching_service")}
+            certificates = state / str(document["certificates"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                Reason.INVALID_SETTING, f"{path} does not hold {expected}: delete it and run 'veilface up' again"
+            ) from error
+        return cls(
+            **targets,  # type: ignore[arg-type]
+            tls_certificate=certificates / f"{identity}.crt",
+            tls_private_key=certificates / f"{identity}.key",
+            tls_ca=certificates / "ca.crt",
+            insecure=False,
+        )

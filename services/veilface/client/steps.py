@@ -1,0 +1,115 @@
+"""What the client asked of which service, how long it took and which bytes crossed the wire."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+_EXCERPT_BYTES = 8
+# The first bytes of a ciphertext are a header, the same in all of them.
+_EXCERPT_OFFSET = 64
+
+
+class Service(StrEnum):
+    """The three services."""
+
+    EMBEDDING = "embedding"
+    KEYS = "keys"
+    MATCHING = "matching"
+
+
+class PayloadKind(StrEnum):
+    """What a large field of a message holds."""
+
+    IMAGE = "image"
+    TEMPLATE = "template ciphertext"
+    SCORES = "score ciphertext"
+
+
+_KINDS: dict[tuple[str, str], PayloadKind] = {
+    ("veilface.embedding.v1.ExtractTemplatesRequest", "image"): PayloadKind.IMAGE,
+    ("veilface.types.v1.Template", "ciphertext"): PayloadKind.TEMPLATE,
+    ("veilface.types.v1.ScoreBatch", "ciphertext"): PayloadKind.SCORES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The payloads of one kind in one direction of one call.
+
+    Attributes:
+        kind: What they are.
+        count: How many there were.
+        total_bytes: Their size together.
+        excerpt: Eight bytes from inside the first ciphertext, in hexadecimal; empty for images.
+    """
+
+    kind: PayloadKind
+    count: int
+    total_bytes: int
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call to one service.
+
+    Attributes:
+        service: Who was asked.
+        call: The method, for example "SearchGallery".
+        milliseconds: From the first byte sent to the last byte received.
+        sent_bytes: The size of the request messages.
+        received_bytes: The size of the response messages.
+        sent: The payloads that the service was shown.
+        received: The payloads that it made.
+    """
+
+    service: Service
+    call: str
+    milliseconds: float
+    sent_bytes: int
+    received_bytes: int
+    sent: tuple[Payload, ...]
+    received: tuple[Payload, ...]
+
+
+def payloads_of(messages: Iterable[Message]) -> tuple[Payload, ...]:
+    """Summarize the images and ciphertexts inside messages, by kind."""
+    found: dict[PayloadKind, Payload] = {}
+    for message in messages:
+        for kind, data in _walk(message):
+            before = found.get(kind)
+            found[kind] = Payload(
+                kind,
+                count=1 + (before.count if before else 0),
+                total_bytes=len(data) + (before.total_bytes if before else 0),
+                excerpt=before.excerpt if before else _excerpt(kind, data),
+            )
+    return tuple(found.values())
+
+
+def _walk(message: Message) -> Iterator[tuple[PayloadKind, bytes]]:
+    for field, value in message.ListFields():
+        kind = _KINDS.get((message.DESCRIPTOR.full_name, field.name))
+        if kind is not None:
+            yield kind, value
+        for inner in _messages_in(field, value):
+            yield from _walk(inner)
+
+
+def _messages_in(field: FieldDescriptor, value: Any) -> Iterable[Message]:
+    if field.type != FieldDescriptor.TYPE_MESSAGE:
+        return ()
+    if isinstance(value, Message):
+        return (value,)
+    return [inner for inner in value if isinstance(inner, Message)]
+
+
+def _excerpt(kind: PayloadKind, data: bytes) -> str:
+    if kind is PayloadKind.IMAGE:
+        return ""
+    start = _EXCERPT_OFFSET if len(data) >= _EXCERPT_OFFSET + _EXCERPT_BYTES else 0
+    return data[start : start + _EXCERPT_BYTES].hex()

@@ -1,0 +1,44 @@
+"""The embedding service's side of the partially homomorphic schemes.
+
+A PROBE IS NOT ENCRYPTED. The papers' two-tower protocol multiplies an encrypted reference by a plaintext probe, because
+these schemes can multiply by a known number only. Whoever holds a probe template, the matcher first of all, sees the
+embedding of the face asked about. A key's policy must allow that before such probes are made.
+"""
+
+import numpy as np
+from gmpy2 import mpz
+from numpy.typing import NDArray
+
+from veilface.crypto.contract import TemplateSpace, TemplateUse
+from veilface.crypto.public.phe import wire
+from veilface.crypto.public.phe.lanes import LaneModulus
+from veilface.crypto.public.phe.public_key import PhePublicKey
+from veilface.crypto.public.phe.quantization import quantize, reference_coordinates
+from veilface.crypto.public.phe.randomness import ZeroSource
+
+
+class PheEncryptor:
+    """Makes templates under one public key. Safe for concurrent use."""
+
+    def __init__(self, key: PhePublicKey) -> None:
+        self.key = key
+        self._zeros = ZeroSource(key, LaneModulus(key.modulus))
+
+    def encrypt(self, embedding: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> bytes:
+        """See `TemplateEncryptor.encrypt`.
+
+        A reference is encrypted, one ciphertext per coordinate. A probe is written in plaintext: see the module.
+        """
+        integers = quantize(embedding, space)
+        if use is TemplateUse.PROBE:
+            return wire.write_probe(self.key, space, integers)
+        ciphertexts = self.encrypt_integers(reference_coordinates(integers, space))
+        return wire.write_reference(self.key, space, ciphertexts)
+
+    def encrypt_integers(self, integers: NDArray[np.int64]) -> list[mpz]:
+        """A fresh ciphertext of each integer; they decrypt in LightPHE too, modulo its plaintext modulus."""
+        zeros = self._zeros.take(len(integers))
+        return [
+            self.key.encode(int(integer)) * zero % self.key.modulus
+            for integer, zero in zip(integers, zeros, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Faces in an image: where they are, how good they are, which of them are wanted."""

@@ -1,0 +1,1 @@
+"""From the bytes that a caller sent to upright RGB pixels."""

@@ -1,0 +1,112 @@
+"""Recognition pipelines: model, detector and alignment together. A threshold belongs to all three."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilface.common.errors import ConfigurationError, InvalidArgumentError, Reason
+from veilface.embedding.domain.face.finding import FaceFinder
+from veilface.embedding.domain.image.pixels import Pixels
+
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineName:
+    """ "{model}/{detector}/{alignment}", for example "dlib-resnet/hog/chip"."""
+
+    model: str
+    detector: str
+    alignment: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a name from the settings. Raises ConfigurationError INVALID_SETTING."""
+        parts = text.split("/")
+        if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts):
+            raise ConfigurationError(
+                Reason.INVALID_SETTING,
+                f"{text[:80]!r} is not a pipeline: expected model/detector/alignment, for example dlib-resnet/hog/chip",
+            )
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.detector}/{self.alignment}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWeights:
+    """A weight file that was read and hashed when the process started.
+
+    Attributes:
+        filename: Without its folder.
+        sha256: 64 hexadecimal digits.
+    """
+
+    filename: str
+    sha256: str
+
+
+class Embedder(Protocol):
+    """A recognition model. Safe to be called from several threads."""
+
+    @property
+    def dimension(self) -> int:
+        """How many values an embedding has, as the model's output says."""
+        ...
+
+    def embed(self, aligned: Pixels) -> NDArray[np.float64]:
+        """The raw embedding of an aligned face, shape (dimension,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline that is loaded and ready."""
+
+    name: str
+    finder: FaceFinder
+    embedder: Embedder
+    weights: tuple[CheckedWeights, ...]
+
+    @property
+    def dimension(self) -> int:
+        """How many values an embedding has."""
+        return self.embedder.dimension
+
+
+class PipelineSet:
+    """The pipelines that a server runs; the first is the default.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING if there is none, or one twice.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        if not pipelines:
+            raise ConfigurationError(Reason.INVALID_SETTING, "no recognition pipeline is configured: name at least one")
+        self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
+        if len(self._pipelines) < len(pipelines):
+            raise ConfigurationError(Reason.INVALID_SETTING, "a recognition pipeline is configured twice")
+
+    def __iter__(self) -> Iterator[Pipeline]:
+        return iter(self._pipelines.values())
+
+    @property
+    def default(self) -> Pipeline:
+        """What a request without a model uses."""
+        return next(iter(self))
+
+    def select(self, name: str) -> Pipeline:
+        """The pipeline of this name; empty selects the default. Raises InvalidArgumentError UNKNOWN_MODEL."""
+        if not name:
+            return self.default
+        if name not in self._pipelines:
+            raise InvalidArgumentError(
+                Reason.UNKNOWN_MODEL, f"this server does not run that model; it runs {', '.join(self._pipelines)}"
+            )
+        return self._pipelines[name]

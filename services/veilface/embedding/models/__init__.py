@@ -1,0 +1,1 @@
+"""The recognition models, detectors and alignments behind the pipelines: DeepFace, and dlib's own."""

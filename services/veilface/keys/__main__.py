@@ -1,0 +1,115 @@
+"""Runs the key service: `python -m veilface.keys`."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Counter
+
+from veilface.common.health import Readiness
+from veilface.common.identity import AccessPolicy
+from veilface.common.logging import configure_logging
+from veilface.common.metrics import ServerMetrics
+from veilface.common.pool import BoundedPool
+from veilface.common.process import run
+from veilface.common.server import Registration, serve
+from veilface.common.settings import load_settings
+from veilface.common.signing import TrustStore
+from veilface.crypto.contract import Scheme, ScoreDecrypter
+from veilface.crypto.secret.registry import generate_key, load_decrypter
+from veilface.keys.access import DEFAULT_ACCESS
+from veilface.keys.domain.administration import KeyAdministration
+from veilface.keys.domain.alternation import AlternationMonitor
+from veilface.keys.domain.decide import Decider, DecisionMeans
+from veilface.keys.domain.decrypters import DecrypterCache
+from veilface.keys.domain.thresholds import ThresholdTable
+from veilface.keys.domain.vault import Vault
+from veilface.keys.hardening import protect_process_memory
+from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Startup, Sweeper
+from veilface.keys.servicer import KeyServicer
+from veilface.keys.settings import KeysSettings
+from veilface.keys.storage.audit import DurableAuditLog
+from veilface.keys.storage.database import Database
+from veilface.keys.storage.key_store import SqlKeyStore
+from veilface.keys.storage.ledger import SqlLedger
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
+
+_RETRY_S = 2.0
+
+
+def _access_policy(settings: KeysSettings) -> AccessPolicy:
+    if settings.access_policy is None:
+        return AccessPolicy(DEFAULT_ACCESS)
+    return AccessPolicy.from_file(settings.access_policy)
+
+
+def _load_decrypter(scheme: Scheme, profile: str, secret_key: memoryview) -> ScoreDecrypter:
+    # The registry passes the buffer on as it is: bytes would be a copy that nobody wipes.
+    return load_decrypter(scheme, profile, secret_key)  # type: ignore[arg-type]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _main() -> None:
+    settings = load_settings(KeysSettings)
+    configure_logging(settings.log_level, settings.log_format)
+    protect_process_memory()
+    metrics = ServerMetrics()
+    alternations = Counter(
+        "veilface_keys_alternating_answers",
+        "Callers that got alternating answers to near-duplicate probes: a sign of hill climbing.",
+        registry=metrics.registry,
+    )
+
+    def alarm(caller: str) -> None:
+        alternations.inc()
+        structlog.get_logger().warning("alternating_answers", actor=caller)
+
+    database = Database(settings.database_url.get_secret_value())
+    audit = DurableAuditLog(database, settings.audit_file, _now)
+    vault = Vault(SqlKeyStore(database), generate_key, _now)
+    decrypters = DecrypterCache(vault, _load_decrypter, settings.open_keys)
+    means = DecisionMeans(
+        vault=vault,
+        decrypters=decrypters,
+        ledger=SqlLedger(database),
+        audit=audit,
+        thresholds=ThresholdTable.load(settings.threshold_file),
+        trust=TrustStore.from_file(settings.trust_store),
+        rules=settings.ticket_rules,
+        alternation=AlternationMonitor(alarm),
+        clock=_now,
+    )
+    readiness = Readiness(DATABASE, AUDIT, MASTER_KEY)
+    pool = BoundedPool(settings.workers, settings.queue_size, "keys")
+    servicer = KeyServicer(KeyAdministration(vault, decrypters, audit), Decider(means), pool)
+    registration = Registration(
+        key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
+        servicer,
+        key_service_pb2_grpc.add_KeyServiceServicer_to_server,
+    )
+    startup = Startup(database, audit, settings.master_key_source, means, readiness, _RETRY_S)
+    sweeper = Sweeper(means, pool, settings.maintenance_s)
+
+    async def keep_in_service() -> None:
+        await startup.run()
+        await sweeper.run()
+
+    try:
+        # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
+        async with asyncio.TaskGroup() as tasks:
+            background = tasks.create_task(keep_in_service())
+            await serve(settings, [registration], readiness, _access_policy(settings), metrics=metrics)
+            background.cancel()
+    finally:
+        pool.close()
+        decrypters.close()
+        audit.close()
+        database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run(_main))

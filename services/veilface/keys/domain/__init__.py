@@ -1,0 +1,1 @@
+"""The rules of the key service, free of gRPC and protobuf."""

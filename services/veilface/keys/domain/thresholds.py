@@ -1,0 +1,146 @@
+"""Thresholds as named profiles. A threshold belongs to a whole recognition pipeline and a metric."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from veilface.common.errors import ConfigurationError, FailedPreconditionError, InvalidArgumentError, Reason
+from veilface.common.files import read_setting_file
+from veilface.crypto.contract import Metric
+from veilface.keys.domain.policy import ThresholdOverride
+
+DEFAULT_OPERATING_POINT: Final = "balanced"
+OPERATING_POINTS: Final = ("strict", "balanced", "lenient")
+
+
+class Threshold(BaseModel):
+    """The score that separates match from no match.
+
+    Attributes:
+        value: In units of the metric. A cosine matches from it upward, a squared distance from it downward.
+        source: How it was found: the data, how many pairs, and what it costs in errors.
+        measured: When.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    metric: Metric
+    operating_point: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+    value: FiniteFloat
+    source: Annotated[str, Field(min_length=1, max_length=1000)]
+    measured: date
+
+    @property
+    def profile(self) -> str:
+        """Its name, "{model}/{operating point}"."""
+        return f"{self.model}/{self.operating_point}"
+
+
+_DLIB: Final = "dlib-resnet/hog/chip"
+_DLIB_SOURCE: Final = (
+    "provisional: DeepFace 0.0.103 publishes a cosine distance of 0.07 for dlib's ResNet; strict and lenient lie 0.02 "
+    "to its sides"
+)
+
+PUBLISHED: Final[tuple[Threshold, ...]] = tuple(
+    Threshold(
+        model=_DLIB,
+        metric=Metric.COSINE,
+        operating_point=operating_point,
+        value=value,
+        source=_DLIB_SOURCE,
+        measured=date(2026, 11, 23),
+    )
+    for operating_point, value in (("strict", 0.95), ("balanced", 0.93), ("lenient", 0.91))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedThreshold:
+    """The threshold that one decision uses, and the bands above and below it.
+
+    Attributes:
+        profile: Its name, "{model}/{operating point}".
+        bands: The operating points of the same pipeline and metric, the strictest first.
+    """
+
+    profile: str
+    metric: Metric
+    value: float
+    bands: tuple[tuple[str, float], ...]
+
+
+class ThresholdTable:
+    """Every threshold that this service knows.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING if two are for the same pipeline, metric and operating point.
+    """
+
+    def __init__(self, thresholds: Sequence[Threshold]) -> None:
+        table: dict[tuple[str, Metric], dict[str, float]] = {}
+        for threshold in thresholds:
+            points = table.setdefault((threshold.model, threshold.metric), {})
+            if threshold.operating_point in points:
+                raise ConfigurationError(
+                    Reason.INVALID_SETTING, f"there are two thresholds {threshold.profile} for {threshold.metric.value}"
+                )
+            points[threshold.operating_point] = threshold.value
+        self._table: Mapping[tuple[str, Metric], Mapping[str, float]] = table
+
+    @classmethod
+    def load(cls, path: Path | None) -> "ThresholdTable":
+        """The published thresholds, and those of a JSON file (a list of objects with the fields of `Threshold`).
+
+        Raises:
+            ConfigurationError: INVALID_SETTING.
+        """
+        if path is None:
+            return cls(PUBLISHED)
+        content = read_setting_file(path, "a JSON list of thresholds")
+        try:
+            own = TypeAdapter(list[Threshold]).validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ConfigurationError(
+                Reason.INVALID_SETTING, f"{path} is not a list of thresholds: {first['msg']} at {first['loc']}"
+            ) from error
+        replaced = {(each.model, each.metric, each.operating_point) for each in own}
+        kept = (each for each in PUBLISHED if (each.model, each.metric, each.operating_point) not in replaced)
+        return cls([*kept, *own])
+
+    def resolve(
+        self, model: str, metric: Metric, operating_point: str, overrides: Sequence[ThresholdOverride]
+    ) -> ResolvedThreshold:
+        """The threshold of a pipeline, metric and operating point; overrides of the key come first.
+
+        Args:
+            operating_point: Empty selects "balanced".
+
+        Raises:
+            FailedPreconditionError: UNKNOWN_MODEL if no threshold is known for the pipeline and metric.
+            InvalidArgumentError: UNKNOWN_OPERATING_POINT.
+        """
+        points = dict(self._table.get((model, metric), {}))
+        points.update(
+            {each.operating_point: each.threshold for each in overrides if (each.model, each.metric) == (model, metric)}
+        )
+        if not points:
+            raise FailedPreconditionError(
+                Reason.UNKNOWN_MODEL,
+                f"no threshold is known for {metric.value} scores of {model}: calibrate one and put it into the key's "
+                "policy or the service's threshold file",
+            )
+        chosen = operating_point or DEFAULT_OPERATING_POINT
+        if chosen not in points:
+            raise InvalidArgumentError(
+                Reason.UNKNOWN_OPERATING_POINT,
+                f"{model} has no such operating point; choose one of {', '.join(sorted(points))}",
+            )
+        strictest_first = sorted(points.items(), key=lambda item: item[1], reverse=metric is Metric.COSINE)
+        return ResolvedThreshold(f"{model}/{chosen}", metric, points[chosen], tuple(strictest_first))

@@ -1,0 +1,1 @@
+"""Where the key service keeps what must survive: SQLAlchemy on SQLite or PostgreSQL, and the audit file."""

@@ -1,0 +1,135 @@
+"""Runs the matching service: `python -m veilface.matching`."""
+
+import asyncio
+import os
+import sys
+
+import structlog
+
+from veilface.common.channel import ChannelOptions, open_channel
+from veilface.common.health import Readiness
+from veilface.common.identities import MATCHING_IDENTITY
+from veilface.common.identity import AccessPolicy
+from veilface.common.key_client import KeyMaterialClient
+from veilface.common.logging import configure_logging
+from veilface.common.metrics import ServerMetrics
+from veilface.common.pool import BoundedPool
+from veilface.common.process import run
+from veilface.common.server import Registration, serve
+from veilface.common.settings import load_settings
+from veilface.common.signing import Signer, TrustStore
+from veilface.crypto.public.registry import load_comparer, warm
+from veilface.matching.access import DEFAULT_ACCESS
+from veilface.matching.assembly import Backends, Limits, Matching, assemble
+from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
+from veilface.matching.domain.segments.shared import NoSharedCache, SharedCache
+from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.identity import StoreIdentity, read_identity
+from veilface.matching.metrics import MatchingMetrics
+from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database
+from veilface.matching.redis_client import connect_redis
+from veilface.matching.servicer import GalleryServicer, MatchingServicer
+from veilface.matching.settings import MatchingSettings
+from veilface.matching.v1 import (
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    matching_service_pb2,
+    matching_service_pb2_grpc,
+)
+
+_OWNER_ONLY = 0o077
+
+
+def _access_policy(settings: MatchingSettings) -> AccessPolicy:
+    if settings.access_policy is None:
+        return AccessPolicy(DEFAULT_ACCESS)
+    return AccessPolicy.from_file(settings.access_policy)
+
+
+def _shared_cache(settings: MatchingSettings, identity: StoreIdentity, metrics: MatchingMetrics) -> SharedCache:
+    if settings.redis_url is None:
+        return NoSharedCache()
+    client = connect_redis(settings.redis_url.get_secret_value(), settings)
+    cache = RedisSegmentCache(client, identity, ttl_s=settings.cache_ttl_s, events=metrics)
+    if not cache.ping():
+        structlog.get_logger().warning("cache_unreachable_at_start", effect="answers are the same, but slower")
+    return cache
+
+
+def _limits(settings: MatchingSettings) -> Limits:
+    return Limits(
+        memory_bytes=settings.segment_memory_bytes,
+        window_bytes=settings.window_bytes,
+        remembered_slots=settings.remembered_slots,
+        ticket_lifetime_s=settings.ticket_lifetime_s,
+        publish_quiet_s=settings.publish_quiet_s,
+        publish_longest_s=settings.publish_longest_s,
+        sweep_s=settings.sweep_s,
+    )
+
+
+def _registrations(matching: Matching) -> list[Registration]:
+    return [
+        Registration(
+            gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
+            GalleryServicer(matching.galleries, matching.enrollments),
+            gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
+        ),
+        Registration(
+            matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
+            MatchingServicer(matching.comparisons, matching.search),
+            matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
+        ),
+    ]
+
+
+async def _main() -> None:
+    settings = load_settings(MatchingSettings)
+    configure_logging(settings.log_level, settings.log_format)
+    # The record store's files are for this user only.
+    os.umask(_OWNER_ONLY)
+    metrics = ServerMetrics()
+    matching_metrics = MatchingMetrics(metrics.registry)
+    policy = _access_policy(settings)
+    trust = TrustStore.from_file(settings.trust_store)
+    signer = Signer.from_file(settings.signing_key, MATCHING_IDENTITY)
+    database = Database(settings.database_url.get_secret_value(), connections=settings.storage_workers)
+    compute = BoundedPool(settings.workers, settings.queue_size, "compute")
+    storage = BoundedPool(settings.storage_workers, settings.queue_size, "storage")
+    channel = open_channel(settings.key_service, settings.tls, ChannelOptions(server_name=settings.key_service_name))
+    try:
+        await prepare_database(database)
+        identity = await storage.run(read_identity, database)
+        backends = Backends(
+            database=database,
+            identity=identity,
+            shared=await storage.run(_shared_cache, settings, identity, matching_metrics),
+            keys=KeyMaterialClient(channel),
+            load_comparer=load_comparer,
+            trust=trust,
+            signer=signer,
+            events=matching_metrics,
+            compute=compute,
+            storage=storage,
+        )
+        matching = assemble(backends, _limits(settings))
+        readiness = Readiness(DATABASE, KERNELS)
+        matching.sweeper.start()
+        try:
+            # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(warm_kernels(readiness, warm))
+                watch = tasks.create_task(watch_database(readiness, database, storage, settings.database_check_s))
+                await serve(settings, _registrations(matching), readiness, policy, metrics=metrics)
+                watch.cancel()
+        finally:
+            await matching.close()
+    finally:
+        await channel.close()
+        compute.close()
+        storage.close()
+        database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run(_main))

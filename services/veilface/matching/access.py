@@ -1,0 +1,24 @@
+"""Who may call which method of the matching service, unless the operator says otherwise. The rest is denied."""
+
+from typing import Final
+
+from veilface.common.identities import CLIENT_IDENTITY, OPERATOR_IDENTITY
+
+_GALLERIES: Final = "/veilface.matching.v1.GalleryService"
+_MATCHING: Final = "/veilface.matching.v1.MatchingService"
+_BOTH: Final = (CLIENT_IDENTITY, OPERATOR_IDENTITY)
+
+DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
+    f"{_GALLERIES}/CreateGallery": _BOTH,
+    f"{_GALLERIES}/GetGallery": _BOTH,
+    f"{_GALLERIES}/ListGalleries": _BOTH,
+    f"{_GALLERIES}/DeleteGallery": _BOTH,
+    f"{_GALLERIES}/Enroll": (CLIENT_IDENTITY,),
+    f"{_GALLERIES}/GetEnrollment": _BOTH,
+    f"{_GALLERIES}/ListEnrollments": _BOTH,
+    f"{_GALLERIES}/DeleteEnrollment": _BOTH,
+    f"{_GALLERIES}/ListSubjects": _BOTH,
+    f"{_GALLERIES}/DeleteSubject": _BOTH,
+    f"{_MATCHING}/CompareTemplates": (CLIENT_IDENTITY,),
+    f"{_MATCHING}/SearchGallery": (CLIENT_IDENTITY,),
+}

@@ -1,0 +1,151 @@
+"""Puts the parts of the matching service together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from veilface.common.pool import BoundedPool
+from veilface.common.signing import Signer, TrustStore
+from veilface.crypto.contract import PublicMaterial, TemplateComparer
+from veilface.matching.domain.comparers import Comparers, KeyMaterial
+from veilface.matching.domain.comparisons import Comparisons
+from veilface.matching.domain.enrollments import Enrollments, EnrollmentStores
+from veilface.matching.domain.galleries import Galleries
+from veilface.matching.domain.paging import PageTokens
+from veilface.matching.domain.search.scoring import ScoringPass
+from veilface.matching.domain.search.search import GallerySearch
+from veilface.matching.domain.segments.library import LibraryEvents, SegmentLibrary
+from veilface.matching.domain.segments.memory import SegmentMemory
+from veilface.matching.domain.segments.packer import SegmentPacker
+from veilface.matching.domain.segments.publisher import SegmentPublisher
+from veilface.matching.domain.segments.shared import SharedCache
+from veilface.matching.domain.segments.sweeper import SegmentSweeper
+from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.enrollments import EnrollmentRecords
+from veilface.matching.domain.store.galleries import GalleryRecords
+from veilface.matching.domain.store.identity import StoreIdentity
+from veilface.matching.domain.store.snapshots import SnapshotRecords
+from veilface.matching.domain.store.subjects import SubjectRecords
+from veilface.matching.domain.store.templates import TemplateRecords
+from veilface.matching.domain.templates import TemplateDesk
+from veilface.matching.domain.tickets import TicketIssuer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """What the service stands on."""
+
+    database: Database
+    identity: StoreIdentity
+    shared: SharedCache
+    keys: KeyMaterial
+    load_comparer: Callable[[PublicMaterial], TemplateComparer]
+    trust: TrustStore
+    signer: Signer
+    events: LibraryEvents
+    compute: BoundedPool
+    storage: BoundedPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes and times; see `MatchingSettings`."""
+
+    memory_bytes: int
+    window_bytes: int
+    remembered_slots: int
+    ticket_lifetime_s: float
+    publish_quiet_s: float
+    publish_longest_s: float
+    sweep_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """The service's rules, and what goes on behind them."""
+
+    galleries: Galleries
+    enrollments: Enrollments
+    comparisons: Comparisons
+    search: GallerySearch
+    library: SegmentLibrary
+    packer: SegmentPacker
+    publisher: SegmentPublisher
+    sweeper: SegmentSweeper
+
+    async def close(self, publish_timeout_s: float = 10.0) -> None:
+        """Stop what goes on behind the rules; what is packed goes into the shared cache first, if it can."""
+        await self.sweeper.close()
+        await self.packer.close()
+        await self.publisher.close(publish_timeout_s)
+
+
+def assemble(backends: Backends, limits: Limits) -> Matching:
+    """Put everything together; the sweeper is not started yet."""
+    database, compute, storage = backends.database, backends.compute, backends.storage
+    records = GalleryRecords(database)
+    templates = TemplateRecords(database)
+    snapshots = SnapshotRecords(database, limits.remembered_slots)
+    comparers = Comparers(backends.keys, backends.load_comparer, compute)
+    desk = TemplateDesk(backends.trust, compute)
+    tickets = TicketIssuer(backends.signer, limits.ticket_lifetime_s)
+    tokens = PageTokens(backends.identity.derive("page tokens"))
+    memory = SegmentMemory(limits.memory_bytes - limits.window_bytes)
+    library = SegmentLibrary(
+        memory=memory,
+        shared=backends.shared,
+        templates=templates,
+        comparers=comparers,
+        compute=compute,
+        storage=storage,
+        events=backends.events,
+    )
+    publisher = SegmentPublisher(
+        memory=memory,
+        shared=backends.shared,
+        snapshots=snapshots,
+        compute=compute,
+        storage=storage,
+        quiet_s=limits.publish_quiet_s,
+        longest_wait_s=limits.publish_longest_s,
+    )
+    library.listen(publisher)
+    packer = SegmentPacker(library, snapshots, storage)
+    return Matching(
+        galleries=Galleries(
+            database=database, records=records, comparers=comparers, library=library, tokens=tokens, storage=storage
+        ),
+        enrollments=Enrollments(
+            stores=EnrollmentStores(
+                database=database,
+                galleries=records,
+                enrollments=EnrollmentRecords(database),
+                subjects=SubjectRecords(database),
+            ),
+            desk=desk,
+            comparers=comparers,
+            library=library,
+            packer=packer,
+            tokens=tokens,
+            compute=compute,
+            storage=storage,
+        ),
+        comparisons=Comparisons(
+            desk=desk, templates=templates, comparers=comparers, tickets=tickets, compute=compute, storage=storage
+        ),
+        search=GallerySearch(
+            desk=desk,
+            snapshots=snapshots,
+            templates=templates,
+            library=library,
+            comparers=comparers,
+            tickets=tickets,
+            scoring=ScoringPass(compute),
+            compute=compute,
+            storage=storage,
+            window_bytes=limits.window_bytes,
+        ),
+        library=library,
+        packer=packer,
+        publisher=publisher,
+        sweeper=SegmentSweeper(library, publisher, snapshots, storage, limits.sweep_s),
+    )

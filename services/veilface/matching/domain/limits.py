@@ -1,0 +1,12 @@
+"""Bounds that the protos promise."""
+
+from typing import Final
+
+MAX_ENROLLMENTS_PER_SUBJECT: Final = 64
+MAX_LABELS: Final = 16
+MAX_LABEL_KEY_LENGTH: Final = 63
+MAX_LABEL_VALUE_LENGTH: Final = 256
+MAX_REQUEST_ID_LENGTH: Final = 64
+MAX_PAGE_SIZE: Final = 1000
+DEFAULT_PAGE_SIZE: Final = 100
+MAX_KNOWN_ETAGS: Final = 4096

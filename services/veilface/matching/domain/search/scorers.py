@@ -1,0 +1,141 @@
+"""How the segments of a snapshot are scored: packed, or row by row for schemes without segments."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, Protocol
+
+from veilface.common.errors import Reason, UnavailableError
+from veilface.common.pool import BoundedPool
+from veilface.crypto.contract import PreparedProbe, TemplateComparer, TemplateSpace
+from veilface.matching.domain.patience import run_patiently
+from veilface.matching.domain.records import TemplateRow
+from veilface.matching.domain.search.scoring import ScoringPass
+from veilface.matching.domain.search.statistics import SearchStatistics
+from veilface.matching.domain.segments.library import Origin, SegmentLibrary
+from veilface.matching.domain.segments.packed import PackedSegment, PackingTerms
+from veilface.matching.domain.store.snapshots import SegmentSnapshot
+from veilface.matching.domain.store.templates import TemplateRecords
+
+_ROWS_PER_WINDOW: Final = 64
+
+
+class Scorer(Protocol):
+    """Scores one probe against segments, in their order, some at a time."""
+
+    def score(self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+        """The score ciphertexts of the occupied slots of the next segments, until all are scored.
+
+        Raises:
+            UnavailableError: GALLERY_CHANGED if something listed was erased meanwhile.
+        """
+        ...
+
+
+class PackedScorer:
+    """Scores packed segments, as many in one pass as the memory for segments that are not kept allows.
+
+    Args:
+        library: Has the segments.
+        scoring: Makes the passes.
+        comparer: Of the key version.
+        probe: Expanded.
+        terms: Of the gallery.
+        window_bytes: How much the segments of one pass may take beyond those that are kept in memory anyway.
+    """
+
+    def __init__(
+        self,
+        library: SegmentLibrary,
+        scoring: ScoringPass,
+        comparer: TemplateComparer,
+        probe: PreparedProbe,
+        terms: PackingTerms,
+        window_bytes: int,
+    ) -> None:
+        self._library = library
+        self._scoring = scoring
+        self._comparer = comparer
+        self._probe = probe
+        self._terms = terms
+        self._window_bytes = window_bytes
+
+    async def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
+    ) -> AsyncGenerator[list[bytes]]:
+        """See `Scorer.score`."""
+        window: list[tuple[SegmentSnapshot, PackedSegment]] = []
+        for snapshot in segments:
+            packed, origin = await self._library.obtain(snapshot.place, snapshot.content, self._terms)
+            statistics.origins[origin] += 1
+            window.append((snapshot, packed))
+            if self._loose_bytes(window) >= self._window_bytes:
+                yield await self._pass(window, statistics)
+                window = []
+        if window:
+            yield await self._pass(window, statistics)
+
+    def _loose_bytes(self, window: list[tuple[SegmentSnapshot, PackedSegment]]) -> int:
+        memory = self._library.memory
+        return sum(packed.memory_bytes for snapshot, packed in window if memory.peek(snapshot.place) is not packed)
+
+    async def _pass(
+        self, window: list[tuple[SegmentSnapshot, PackedSegment]], statistics: SearchStatistics
+    ) -> list[bytes]:
+        ciphertexts, seconds = await self._scoring.score(
+            self._comparer,
+            self._probe,
+            [packed.segment for _, packed in window],
+            [snapshot.content.slots for snapshot, _ in window],
+        )
+        statistics.score_time_s += seconds
+        statistics.gallery_bytes += sum(packed.memory_bytes for _, packed in window)
+        return ciphertexts
+
+
+class RowScorer:
+    """Compares with one stored template after the other; each is a segment of its own.
+
+    Args:
+        templates: The stored templates.
+        comparer: Of the key version.
+        probe: The probe's ciphertext.
+        space: Of the gallery.
+        compute: Where comparisons run.
+        storage: Where blocking reads run.
+    """
+
+    def __init__(
+        self,
+        templates: TemplateRecords,
+        comparer: TemplateComparer,
+        probe: bytes,
+        space: TemplateSpace,
+        compute: BoundedPool,
+        storage: BoundedPool,
+    ) -> None:
+        self._templates = templates
+        self._comparer = comparer
+        self._probe = probe
+        self._space = space
+        self._compute = compute
+        self._storage = storage
+
+    async def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
+    ) -> AsyncGenerator[list[bytes]]:
+        """See `Scorer.score`."""
+        for start in range(0, len(segments), _ROWS_PER_WINDOW):
+            window = segments[start : start + _ROWS_PER_WINDOW]
+            numbers = [int(snapshot.content.enrollments[0]) for snapshot in window]
+            rows = await run_patiently(self._storage, self._templates.read, window[0].place.gallery_uid, numbers)
+            if len(rows) != len(window):
+                raise UnavailableError(Reason.GALLERY_CHANGED, "the gallery was changed while it was read; try again")
+            begin = time.perf_counter()
+            ciphertexts = await self._compute.run(self._compare, rows)
+            statistics.score_time_s += time.perf_counter() - begin
+            statistics.gallery_bytes += sum(len(row.ciphertext) for row in rows)
+            statistics.origins[Origin.ROWS] += len(rows)
+            yield ciphertexts
+
+    def _compare(self, rows: Sequence[TemplateRow]) -> list[bytes]:
+        return [self._comparer.compare(row.ciphertext, self._probe, self._space) for row in rows]

@@ -1,0 +1,87 @@
+"""Packed segments. They are never changed once others can see them: a change makes a new one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from veilface.crypto.contract import Segment, TemplateComparer, TemplateSpace
+from veilface.matching.domain.records import ErasedTemplate, TemplateRow
+from veilface.matching.domain.segments.content import SegmentContent
+
+
+@dataclass(frozen=True, slots=True)
+class PackingTerms:
+    """What all templates of a segment have in common."""
+
+    key_version: str
+    space: TemplateSpace
+
+
+@runtime_checkable
+class BatchSegment(Protocol):
+    """A segment that adds several templates for less than one after the other."""
+
+    def add_many(self, ciphertexts: Sequence[bytes], slots: Sequence[int]) -> None:
+        """Add reference templates into empty slots."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedSegment:
+    """A segment and what is in it."""
+
+    terms: PackingTerms
+    content: SegmentContent
+    segment: Segment
+
+    @classmethod
+    def empty(cls, comparer: TemplateComparer, terms: PackingTerms) -> Self:
+        """A segment that holds nothing."""
+        return cls(terms, SegmentContent.empty(), comparer.new_segment(terms.space))
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it holds."""
+        return self.segment.memory_bytes
+
+
+def fits(packed: PackedSegment, wanted: SegmentContent) -> bool:
+    """Whether no slot of the packed segment holds another template than the one wanted there."""
+    different = wanted.without(packed.content)
+    return not np.isin(different.slots, packed.content.slots).any()
+
+
+def copy_segment(comparer: TemplateComparer, packed: PackedSegment) -> Segment:
+    """A segment with the same content that may be changed."""
+    return comparer.segment_from_bytes(packed.segment.to_bytes(), packed.terms.space)
+
+
+def add_rows(segment: Segment, rows: Sequence[TemplateRow]) -> None:
+    """Put templates into their slots, which must be empty."""
+    if isinstance(segment, BatchSegment):
+        segment.add_many([row.ciphertext for row in rows], [row.slot for row in rows])
+        return
+    for row in rows:
+        segment.add(row.ciphertext, row.slot)
+
+
+def without_erased(
+    comparer: TemplateComparer, packed: PackedSegment, erased: Sequence[ErasedTemplate]
+) -> PackedSegment | None:
+    """The packed segment without erased templates; None if one of them is not known well enough to take it out."""
+    present = [each for each in erased if _holds(packed.content, each)]
+    if not present:
+        return packed
+    segment = copy_segment(comparer, packed)
+    for each in present:
+        if each.ciphertext is None:
+            return None
+        segment.subtract(each.ciphertext, each.slot)
+    slots = np.array([each.slot for each in present], dtype=np.intp)
+    return PackedSegment(packed.terms, packed.content.outside(slots), segment)
+
+
+def _holds(content: SegmentContent, erased: ErasedTemplate) -> bool:
+    return bool(np.any((content.slots == erased.slot) & (content.enrollments == erased.enrollment)))

@@ -1,0 +1,129 @@
+"""Transactions on the record store: SQLite by default, PostgreSQL by its URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from veilface.common.errors import ConfigurationError, Reason, UnavailableError
+
+_BEGIN: Final = "veilface_sqlite_begin"
+_CHECKPOINT_TIMEOUT_MS: Final = 200
+
+
+class Database:
+    """A record store's connections.
+
+    A write is serialized with every other write of the same gallery (SQLite: with every other write) and durable once
+    its block is left. A read sees one snapshot.
+
+    Args:
+        url: A SQLAlchemy URL: "sqlite:////absolute/path" or "postgresql+psycopg://...".
+        busy_timeout_s: How long to wait for another writer or for a free connection.
+        connections: How many connections to keep at most.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING for a URL that names no database driver that is installed.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 10.0, connections: int = 8) -> None:
+        try:
+            parsed = make_url(url)
+            self._engine = create_engine(
+                parsed,
+                pool_size=connections,
+                max_overflow=0,
+                pool_timeout=busy_timeout_s,
+                pool_pre_ping=True,
+                # Statements carry ciphertexts and signatures; an error must not repeat them.
+                hide_parameters=True,
+            )
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ConfigurationError(
+                Reason.INVALID_SETTING, "the database URL is not one that SQLAlchemy and the installed drivers know"
+            ) from error
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._reading: Engine = self._engine
+        self._writing: Engine = self._engine
+        if self._is_sqlite:
+            _configure_sqlite(self, busy_timeout_s)
+            self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN DEFERRED"})
+            self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        else:
+            self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one snapshot. Raises UnavailableError if the database does not answer."""
+        with _translated_errors(), self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is durable once the block is left without an error, and leaves nothing otherwise.
+
+        Raises:
+            UnavailableError: DEPENDENCY_UNAVAILABLE if the database does not answer or stays locked.
+        """
+        with _translated_errors(), self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    def ping(self) -> None:
+        """Ask the database for anything. Raises UnavailableError."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def forget_erased_pages(self) -> None:
+        """Have erased rows overwritten in the write-ahead log as well, if no reader is in the way at the moment."""
+        if not self._is_sqlite:
+            return
+        with _translated_errors(), self._engine.connect() as connection:
+            cursor = connection.connection.cursor()
+            try:
+                before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+                cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_TIMEOUT_MS}")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                cursor.execute(f"PRAGMA busy_timeout = {before}")
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _configure_sqlite(database: Database, busy_timeout_s: float) -> None:
+    engine = database._engine
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # The driver would begin transactions at its own times; the "begin" event below does it instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit survives a power failure, not only the end of the process.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # Erased templates are overwritten, not left in free pages.
+        cursor.execute("PRAGMA secure_delete = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN DEFERRED"))
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise UnavailableError(
+            Reason.DEPENDENCY_UNAVAILABLE, "the record store does not answer or is locked; try again"
+        ) from error

@@ -1,0 +1,131 @@
+"""GalleryService and MatchingService over gRPC: convert, call, answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from veilface.common.attested import scores_to_proto
+from veilface.common.interceptor import Context
+from veilface.matching import conversion
+from veilface.matching.domain.comparisons import Comparisons
+from veilface.matching.domain.enrollments import Enrollments
+from veilface.matching.domain.galleries import Galleries
+from veilface.matching.domain.search.search import GallerySearch
+from veilface.matching.v1 import (
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    matching_service_pb2,
+    matching_service_pb2_grpc,
+)
+
+
+class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
+    """See gallery_service.proto."""
+
+    def __init__(self, galleries: Galleries, enrollments: Enrollments) -> None:
+        self._galleries = galleries
+        self._enrollments = enrollments
+
+    async def CreateGallery(  # noqa: N802
+        self, request: gallery_service_pb2.CreateGalleryRequest, context: Context
+    ) -> gallery_service_pb2.Gallery:
+        """Create a gallery."""
+        gallery = await self._galleries.create(conversion.new_gallery_from_proto(request))
+        return conversion.gallery_to_proto(gallery)
+
+    async def GetGallery(  # noqa: N802
+        self, request: gallery_service_pb2.GetGalleryRequest, context: Context
+    ) -> gallery_service_pb2.Gallery:
+        """Describe a gallery."""
+        gallery = await self._galleries.get(conversion.gallery_name_from_proto("name", request.name))
+        return conversion.gallery_to_proto(gallery)
+
+    async def ListGalleries(  # noqa: N802
+        self, request: gallery_service_pb2.ListGalleriesRequest, context: Context
+    ) -> gallery_service_pb2.ListGalleriesResponse:
+        """List galleries."""
+        galleries, token = await self._galleries.page(request.page_size, request.page_token)
+        return gallery_service_pb2.ListGalleriesResponse(
+            galleries=[conversion.gallery_to_proto(gallery) for gallery in galleries], next_page_token=token
+        )
+
+    async def DeleteGallery(  # noqa: N802
+        self, request: gallery_service_pb2.DeleteGalleryRequest, context: Context
+    ) -> gallery_service_pb2.DeleteGalleryResponse:
+        """Delete a gallery."""
+        gallery = await self._galleries.delete(conversion.gallery_name_from_proto("name", request.name))
+        return gallery_service_pb2.DeleteGalleryResponse(enrollment_count=gallery.enrollment_count)
+
+    async def Enroll(  # noqa: N802
+        self, request: gallery_service_pb2.EnrollRequest, context: Context
+    ) -> gallery_service_pb2.Enrollment:
+        """Enroll a template."""
+        enrollment = await self._enrollments.enroll(conversion.new_enrollment_from_proto(request))
+        return conversion.enrollment_to_proto(enrollment)
+
+    async def GetEnrollment(  # noqa: N802
+        self, request: gallery_service_pb2.GetEnrollmentRequest, context: Context
+    ) -> gallery_service_pb2.Enrollment:
+        """Describe an enrollment."""
+        enrollment = await self._enrollments.get(conversion.enrollment_name_from_proto("name", request.name))
+        return conversion.enrollment_to_proto(enrollment)
+
+    async def ListEnrollments(  # noqa: N802
+        self, request: gallery_service_pb2.ListEnrollmentsRequest, context: Context
+    ) -> gallery_service_pb2.ListEnrollmentsResponse:
+        """List enrollments."""
+        gallery, subject = conversion.enrollment_filter_from_proto(request)
+        enrollments, token = await self._enrollments.page(gallery, subject, request.page_size, request.page_token)
+        return gallery_service_pb2.ListEnrollmentsResponse(
+            enrollments=[conversion.enrollment_to_proto(enrollment) for enrollment in enrollments],
+            next_page_token=token,
+        )
+
+    async def DeleteEnrollment(  # noqa: N802
+        self, request: gallery_service_pb2.DeleteEnrollmentRequest, context: Context
+    ) -> gallery_service_pb2.DeleteEnrollmentResponse:
+        """Erase an enrollment."""
+        await self._enrollments.erase(conversion.enrollment_name_from_proto("name", request.name))
+        return gallery_service_pb2.DeleteEnrollmentResponse()
+
+    async def ListSubjects(  # noqa: N802
+        self, request: gallery_service_pb2.ListSubjectsRequest, context: Context
+    ) -> gallery_service_pb2.ListSubjectsResponse:
+        """List subjects."""
+        gallery = conversion.gallery_name_from_proto("parent", request.parent)
+        subjects, token = await self._enrollments.page_subjects(gallery, request.page_size, request.page_token)
+        return gallery_service_pb2.ListSubjectsResponse(
+            subjects=[conversion.subject_to_proto(subject) for subject in subjects], next_page_token=token
+        )
+
+    async def DeleteSubject(  # noqa: N802
+        self, request: gallery_service_pb2.DeleteSubjectRequest, context: Context
+    ) -> gallery_service_pb2.DeleteSubjectResponse:
+        """Erase a subject."""
+        count = await self._enrollments.erase_subject(conversion.subject_name_from_proto("name", request.name))
+        return gallery_service_pb2.DeleteSubjectResponse(enrollment_count=count)
+
+
+class MatchingServicer(matching_service_pb2_grpc.MatchingServiceServicer):
+    """See matching_service.proto."""
+
+    def __init__(self, comparisons: Comparisons, search: GallerySearch) -> None:
+        self._comparisons = comparisons
+        self._search = search
+
+    async def CompareTemplates(  # noqa: N802
+        self, request: matching_service_pb2.CompareTemplatesRequest, context: Context
+    ) -> matching_service_pb2.CompareTemplatesResponse:
+        """Compare 1:1."""
+        batches = await self._comparisons.compare(*conversion.comparison_from_proto(request))
+        return matching_service_pb2.CompareTemplatesResponse(
+            score_batches=[scores_to_proto(batch) for batch in batches]
+        )
+
+    async def SearchGallery(  # noqa: N802
+        self, request: matching_service_pb2.SearchGalleryRequest, context: Context
+    ) -> AsyncIterator[matching_service_pb2.SearchGalleryResponse]:
+        """Search 1:N."""
+        gallery, probe, known_etags = conversion.search_from_proto(request)
+        async with aclosing(self._search.search(gallery, probe)) as parts:
+            async for part in parts:
+                yield conversion.search_part_to_proto(part, known_etags)

@@ -1,0 +1,126 @@
+import asyncio
+import ssl
+from datetime import timedelta
+
+import grpc
+import pytest
+from cryptography import x509
+
+from veilface.common.errors import ConfigurationError, Reason
+from veilface.common.identities import CLIENT_IDENTITY
+from veilface.common.pki import CertificateAuthority, load_certificate
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
+
+SERVER_IDENTITY = "spiffe://veilface/server"
+
+
+def fill(folder):
+    authority = CertificateAuthority.load_or_create(folder)
+    authority.issue(SERVER_IDENTITY).save(folder, "server")
+    authority.issue(CLIENT_IDENTITY).save(folder, "client")
+    return authority
+
+
+def serial_number_on_disk(folder):
+    return load_certificate(folder / "server.crt").serial_number
+
+
+async def serial_number_on_the_wire(server):
+    """The serial number of the certificate that a new connection is shown."""
+    host, _, port = server.address.rpartition(":")
+    pem = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=10)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+async def get_key(channel):
+    stub = key_service_pb2_grpc.KeyServiceStub(channel)
+    return await stub.GetKey(key_service_pb2.GetKeyRequest(name="keys/a"), timeout=10)
+
+
+async def test_new_connections_get_the_new_certificate_while_old_ones_live_on(running, connect, tmp_path):
+    authority = fill(tmp_path)
+    before = serial_number_on_disk(tmp_path)
+    async with running(folder=tmp_path) as server, connect(server, folder=tmp_path) as old_channel:
+        await get_key(old_channel)
+        assert await serial_number_on_the_wire(server) == before
+        authority.issue(SERVER_IDENTITY).save(tmp_path, "server")
+        after = serial_number_on_disk(tmp_path)
+        assert await serial_number_on_the_wire(server) == after != before
+        await get_key(old_channel)
+        async with connect(server, folder=tmp_path) as new_channel:
+            await get_key(new_channel)
+
+
+async def test_a_half_replaced_certificate_is_not_used_until_it_is_whole(running, connect, tmp_path):
+    authority = fill(tmp_path)
+    before = serial_number_on_disk(tmp_path)
+    async with running(folder=tmp_path) as server:
+        issued = authority.issue(SERVER_IDENTITY)
+        (tmp_path / "server.key").write_bytes(issued.private_key_pem)
+        assert await serial_number_on_the_wire(server) == before
+        (tmp_path / "server.crt").write_bytes(b"")
+        assert await serial_number_on_the_wire(server) == before
+        (tmp_path / "server.crt").unlink()
+        assert await serial_number_on_the_wire(server) == before
+        async with connect(server, folder=tmp_path) as channel:
+            await get_key(channel)
+        (tmp_path / "server.crt").write_bytes(issued.certificate_pem)
+        assert await serial_number_on_the_wire(server) == serial_number_on_disk(tmp_path) != before
+
+
+async def test_a_replaced_authority_lets_its_own_clients_in_and_the_former_ones_no_longer(running, connect, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    fill(old)
+    fill(new)
+    async with running(folder=old) as server:
+        async with connect(server, folder=old) as channel:
+            await get_key(channel)
+        (old / "both").mkdir()
+        for name in ("client.crt", "client.key", "ca.crt"):
+            (old / "both" / name).write_bytes((old / name).read_bytes())
+        for name in ("ca.crt", "server.key", "server.crt"):
+            (old / name).write_bytes((new / name).read_bytes())
+        async with connect(server, folder=new) as channel:
+            await get_key(channel)
+        # It trusts the server's new authority, but has a certificate of the old one.
+        (old / "both" / "ca.crt").write_bytes((new / "ca.crt").read_bytes())
+        async with connect(server, folder=old / "both") as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                await get_key(channel)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def spoil_key(folder, authority):
+    (folder / "server.key").write_bytes(authority.issue(SERVER_IDENTITY).private_key_pem)
+
+
+def spoil_certificate(folder, authority):
+    (folder / "server.crt").write_bytes(b"not a certificate")
+
+
+def spoil_authority(folder, authority):
+    (folder / "ca.crt").write_bytes(b"not a certificate")
+
+
+def let_expire(folder, authority):
+    authority.issue(SERVER_IDENTITY, validity=timedelta(seconds=-1)).save(folder, "server")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (spoil_key, "is not the key of"),
+        (spoil_certificate, "not all PEM files"),
+        (spoil_authority, "not all PEM files"),
+        (let_expire, "expired at"),
+    ],
+)
+async def test_a_server_does_not_start_with_files_that_cannot_work(running, tmp_path, spoil, problem):
+    authority = fill(tmp_path)
+    async with running(folder=tmp_path):
+        pass
+    spoil(tmp_path, authority)
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        async with running(folder=tmp_path):
+            pass
+    assert caught.value.reason is Reason.INVALID_SETTING

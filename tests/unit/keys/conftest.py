@@ -1,0 +1,236 @@
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from veilface.common.attested import Circuit, ScoreStatement, SignedScores, sign_scores
+from veilface.common.identities import MATCHING_IDENTITY
+from veilface.common.names import KeyName
+from veilface.common.signing import Signer, TrustStore
+from veilface.crypto.contract import Scheme, TemplateSpace
+from veilface.keys.domain.alternation import AlternationMonitor
+from veilface.keys.domain.audit import AuditEvent, AuditHead
+from veilface.keys.domain.decide import Decider, DecisionMeans
+from veilface.keys.domain.decrypters import DecrypterCache
+from veilface.keys.domain.master_key import MasterKey
+from veilface.keys.domain.policy import KeyPolicy
+from veilface.keys.domain.thresholds import ThresholdTable
+from veilface.keys.domain.tickets import TicketRules
+from veilface.keys.domain.vault import Vault
+from veilface.keys.domain.versions import Key
+from veilface.keys.storage.database import Database
+from veilface.keys.storage.key_store import SqlKeyStore
+from veilface.keys.storage.ledger import SqlLedger
+
+PROFILE = "ckks-packed-128"
+MODEL = "dlib-resnet/hog/chip"
+SPACE = TemplateSpace(128)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2030, 5, 17, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, step: timedelta) -> None:
+        self.now += step
+
+
+@dataclass
+class FakeKey:
+    secret_key: bytearray = field(default_factory=lambda: bytearray(secrets.token_bytes(512)))
+    public_key: bytes = field(default_factory=lambda: secrets.token_bytes(300))
+    evaluation_keys: bytes = field(default_factory=lambda: secrets.token_bytes(900))
+
+
+@dataclass
+class PlainDecrypter:
+    """Stands for a scheme: its score ciphertexts are float64 in the clear. Counts what it decrypts."""
+
+    decryptions: int = 0
+    is_wiped: bool = False
+
+    def decrypt(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
+        self.decryptions += 1
+        scores = np.frombuffer(ciphertext, dtype=np.float64)
+        assert scores.size == score_count
+        return scores
+
+    def wipe(self) -> None:
+        self.is_wiped = True
+
+
+class MemoryAudit:
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def append(self, event: AuditEvent) -> None:
+        self.events.append(event)
+
+    def head(self) -> AuditHead:
+        return AuditHead(len(self.events), bytes(32))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def master_key() -> MasterKey:
+    return MasterKey(bytearray(secrets.token_bytes(32)))
+
+
+@pytest.fixture
+def store(database: Database) -> SqlKeyStore:
+    return SqlKeyStore(database)
+
+
+@pytest.fixture
+def generated() -> list[FakeKey]:
+    """Every key that the vault of this test made."""
+    return []
+
+
+@pytest.fixture
+def generate(generated: list[FakeKey]) -> Callable[[Scheme, str], FakeKey]:
+    def make(scheme: Scheme, profile: str) -> FakeKey:
+        generated.append(FakeKey())
+        return generated[-1]
+
+    return make
+
+
+@pytest.fixture
+def vault(store: SqlKeyStore, generate: Callable[[Scheme, str], FakeKey], clock: Clock, master_key: MasterKey) -> Vault:
+    vault = Vault(store, generate, clock)
+    vault.unseal(master_key)
+    return vault
+
+
+@pytest.fixture
+def create(vault: Vault) -> Callable[..., Key]:
+    def make(key_id: str = "office", policy: KeyPolicy | None = None, *, transformed: bool = False) -> Key:
+        return vault.create_key(
+            KeyName(key_id), Scheme.CKKS_PACKED, PROFILE, policy or KeyPolicy(), transformed=transformed
+        )
+
+    return make
+
+
+@pytest.fixture
+def matcher() -> Signer:
+    return Signer.generate(MATCHING_IDENTITY)
+
+
+@pytest.fixture
+def audit() -> MemoryAudit:
+    return MemoryAudit()
+
+
+@pytest.fixture
+def decrypter() -> PlainDecrypter:
+    return PlainDecrypter()
+
+
+@pytest.fixture
+def alarms() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def means(
+    vault: Vault,
+    database: Database,
+    audit: MemoryAudit,
+    matcher: Signer,
+    clock: Clock,
+    decrypter: PlainDecrypter,
+    alarms: list[str],
+) -> DecisionMeans:
+    return DecisionMeans(
+        vault=vault,
+        decrypters=DecrypterCache(vault, lambda scheme, profile, secret_key: decrypter, 4),
+        ledger=SqlLedger(database),
+        audit=audit,
+        thresholds=ThresholdTable.load(None),
+        trust=TrustStore({matcher.identity: [matcher.public_key_bytes]}),
+        rules=TicketRules(),
+        alternation=AlternationMonitor(alarms.append),
+        clock=clock,
+    )
+
+
+@pytest.fixture
+def decider(means: DecisionMeans) -> Decider:
+    return Decider(means)
+
+
+class Matcher:
+    """Makes the answers that a matching service would."""
+
+    def __init__(self, signer: Signer, clock: Clock) -> None:
+        self.signer = signer
+        self.clock = clock
+
+    def answer(self, batches: Sequence[Sequence[float]], **changes: object) -> list[SignedScores]:
+        nonce = secrets.token_bytes(16)
+        return [
+            self.batch(scores, batch_index=index, batch_count=len(batches), **{"nonce": nonce, **changes})
+            for index, scores in enumerate(batches)
+        ]
+
+    def batch(self, scores: Sequence[float], **changes: object) -> SignedScores:
+        ciphertext = np.asarray(scores, dtype=np.float64).tobytes()
+        statement = self.statement(ciphertext, score_count=len(scores), **changes)
+        return sign_scores(self.signer, statement, ciphertext)
+
+    def statement(self, ciphertext: bytes, **changes: object) -> ScoreStatement:
+        fields: dict[str, object] = {
+            "key_version": "keys/office/versions/1",
+            "scheme": Scheme.CKKS_PACKED,
+            "profile": PROFILE,
+            "circuit": Circuit.VERIFY,
+            "model": MODEL,
+            "space": SPACE,
+            "gallery": "galleries/staff",
+            "generation": 3,
+            "subject": "galleries/staff/subjects/ada" if changes.get("circuit") is not Circuit.SEARCH else "",
+            "probe_sha256": secrets.token_bytes(32),
+            "ciphertext_sha256": hashlib.sha256(ciphertext).digest(),
+            "score_count": 1,
+            "batch_index": 0,
+            "batch_count": 1,
+            "nonce": secrets.token_bytes(16),
+            "expire_time": self.clock() + timedelta(minutes=5),
+        }
+        return ScoreStatement(**{**fields, **changes})  # type: ignore[arg-type]
+
+    def verification(self, *scores: float, **changes: object) -> list[SignedScores]:
+        probe = {"probe_sha256": secrets.token_bytes(32)}
+        return self.answer([[score] for score in scores], **{**probe, **changes})
+
+    def search(self, *batches: Sequence[float], **changes: object) -> list[SignedScores]:
+        probe = {"probe_sha256": secrets.token_bytes(32), "circuit": Circuit.SEARCH}
+        return self.answer(batches, **{**probe, **changes})
+
+
+@pytest.fixture
+def matching(matcher: Signer, clock: Clock) -> Matcher:
+    return Matcher(matcher, clock)

@@ -1,0 +1,322 @@
+"""A matching service over a real record store, with a scheme that encrypts nothing: its templates are float64."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from veilface.common.attested import TemplateStatement, sign_template, verify_scores
+from veilface.common.errors import InvalidCiphertextError, NotFoundError, Reason
+from veilface.common.identities import EMBEDDING_IDENTITY, MATCHING_IDENTITY
+from veilface.common.names import GalleryName, KeyName
+from veilface.common.pool import BoundedPool
+from veilface.common.signing import Signer, TrustStore
+from veilface.crypto.contract import Metric, PublicMaterial, Scheme, TemplateSpace, TemplateUse
+from veilface.matching.assembly import Backends, Limits, assemble
+from veilface.matching.domain.enrollments import NewEnrollment
+from veilface.matching.domain.galleries import NewGallery
+from veilface.matching.domain.segments.shared import CachedSegment
+from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.identity import read_identity
+from veilface.matching.domain.store.migrate import migrate
+
+DIMENSION = 4
+KEY_VERSION = "keys/faces/versions/1"
+PROFILE = "ckks-packed-128"
+MODEL = "dlib-resnet/hog/chip"
+GALLERY = GalleryName("staff")
+
+
+class PlainSegment:
+    def __init__(self, capacity, rows=None):
+        self.capacity = capacity
+        self.rows = np.zeros((capacity, DIMENSION)) if rows is None else rows
+
+    def add(self, ciphertext, slot):
+        assert not self.rows[slot].any(), "a slot is filled once"
+        self.rows[slot] = _vector(ciphertext)
+
+    def subtract(self, ciphertext, slot):
+        self.rows[slot] -= _vector(ciphertext)
+        assert not self.rows[slot].any(), "what is taken out was in"
+
+    def to_bytes(self):
+        return self.rows.tobytes()
+
+    @property
+    def memory_bytes(self):
+        return self.rows.nbytes
+
+
+class PlainComparer:
+    """Counts what it is asked for."""
+
+    def __init__(self, capacity=4, supports_search=True):
+        self.capacity = capacity
+        self.supports_search = supports_search
+        self.comparisons = 0
+        self.passes = []
+
+    def check_template(self, ciphertext, space, use):
+        if len(ciphertext) != 1 + 8 * space.dimension or ciphertext[:1] != use.value[:1].encode():
+            raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "not a plain template")
+
+    def compare(self, reference, probe, space):
+        self.comparisons += 1
+        return np.array([_vector(reference) @ _vector(probe)]).tobytes()
+
+    def prepare_probe(self, probe, space):
+        return _vector(probe)
+
+    def new_segment(self, space):
+        return PlainSegment(self.capacity)
+
+    def segment_from_bytes(self, data, space):
+        if len(data) != self.capacity * DIMENSION * 8:
+            raise InvalidCiphertextError(Reason.WRONG_SIZE, "not a plain segment")
+        return PlainSegment(self.capacity, np.frombuffer(data).reshape(self.capacity, DIMENSION).copy())
+
+    def search(self, probe, segments, slots):
+        self.passes.append(len(segments))
+        return [(segment.rows[chosen] @ probe).tobytes() for segment, chosen in zip(segments, slots, strict=True)]
+
+
+class PlainKeys:
+    """Stands for the key service's client."""
+
+    def __init__(self):
+        self.fetches = 0
+
+    async def fetch_public(self, name):
+        if name not in ("keys/faces", KEY_VERSION):
+            raise NotFoundError(Reason.KEY_NOT_FOUND, f"{name} does not exist")
+        return PublicMaterial(Scheme.CKKS_PACKED, PROFILE, KEY_VERSION, b"public", b"")
+
+    async def fetch_evaluation(self, name):
+        self.fetches += 1
+        return PublicMaterial(Scheme.CKKS_PACKED, PROFILE, name, b"public", b"evaluation")
+
+
+@dataclass
+class DictCache:
+    """A shared cache in a dictionary, which can be taken down."""
+
+    entries: dict = field(default_factory=dict)
+    is_down: bool = False
+    loads: int = 0
+    stores: int = 0
+
+    def has(self, place):
+        return self.is_down or place in self.entries
+
+    def find(self, place, terms):
+        if self.is_down or place not in self.entries:
+            return None
+        content, serialized = self.entries[place]
+        return CachedSegment(place, content, (), len(serialized))
+
+    def load(self, cached):
+        if self.is_down or cached.place not in self.entries:
+            return None
+        self.loads += 1
+        return self.entries[cached.place][1]
+
+    def store(self, place, terms, content, serialized):
+        if self.is_down:
+            return False
+        self.stores += 1
+        self.entries[place] = (content, serialized)
+        return True
+
+    def drop(self, place):
+        if not self.is_down:
+            self.entries.pop(place, None)
+        return not self.is_down
+
+
+@dataclass
+class Events:
+    """Remembers what it was told."""
+
+    origins: list = field(default_factory=list)
+    packed: int = 0
+    refused: int = 0
+    reachable: bool | None = None
+
+    def segment_obtained(self, origin):
+        self.origins.append(origin)
+
+    def templates_packed(self, count):
+        self.packed += count
+
+    def cache_reachable(self, is_reachable):
+        self.reachable = is_reachable
+
+    def cache_entry_refused(self):
+        self.refused += 1
+
+
+class Embedder:
+    """Signs templates as the embedding service does."""
+
+    def __init__(self):
+        self.signer = Signer.generate(EMBEDDING_IDENTITY)
+
+    def template(self, vector, use, **changes):
+        ciphertext = changes.pop("ciphertext", use.value[:1].encode() + np.asarray(vector, dtype=np.float64).tobytes())
+        values = {
+            "key_version": KEY_VERSION,
+            "scheme": Scheme.CKKS_PACKED,
+            "profile": PROFILE,
+            "space": TemplateSpace(DIMENSION),
+            "model": MODEL,
+            "use": use,
+            "ciphertext_sha256": hashlib.sha256(ciphertext).digest(),
+            "create_time": datetime(2030, 5, 17, tzinfo=UTC),
+        } | changes
+        return sign_template(self.signer, TemplateStatement(**values), ciphertext)
+
+    def reference(self, vector, **changes):
+        return self.template(vector, TemplateUse.REFERENCE, **changes)
+
+    def probe(self, vector, **changes):
+        return self.template(vector, TemplateUse.PROBE, **changes)
+
+
+class World:
+    """One replica on a record store; several worlds may share one."""
+
+    def __init__(self, path, embedder, shared, comparer, **limits):
+        self.database = Database(f"sqlite:///{path}")
+        migrate(self.database)
+        self.embedder = embedder
+        self.shared = shared
+        self.comparer = comparer
+        self.events = Events()
+        self.keys = PlainKeys()
+        self.signer = Signer.generate(MATCHING_IDENTITY)
+        self.compute = BoundedPool(2, 64)
+        self.storage = BoundedPool(4, 64)
+        backends = Backends(
+            database=self.database,
+            identity=read_identity(self.database),
+            shared=shared,
+            keys=self.keys,
+            load_comparer=lambda _: comparer,
+            trust=TrustStore({EMBEDDING_IDENTITY: [embedder.signer.public_key_bytes]}),
+            signer=self.signer,
+            events=self.events,
+            compute=self.compute,
+            storage=self.storage,
+        )
+        sizes = {
+            "memory_bytes": 1 << 20,
+            "window_bytes": 1 << 19,
+            "remembered_slots": 10_000,
+            "ticket_lifetime_s": 120,
+            "publish_quiet_s": 0.01,
+            "publish_longest_s": 0.1,
+            "sweep_s": 3600,
+        }
+        self.matching = assemble(backends, Limits(**(sizes | limits)))
+
+    async def create(self, gallery=GALLERY, **changes):
+        values = {"name": gallery, "key": KeyName("faces"), "model": "", "dimension": 0, "metric": Metric.COSINE}
+        return await self.matching.galleries.create(NewGallery(**(values | changes)))
+
+    async def enroll(self, subject, vector, request_id=None, gallery=GALLERY, labels=None):
+        template = self.embedder.reference(vector)
+        request_id = request_id or f"{subject}-{hash(np.asarray(vector).tobytes())}"
+        return await self.matching.enrollments.enroll(
+            NewEnrollment(gallery.subject(subject), labels or {}, request_id, template)
+        )
+
+    async def search(self, vector, gallery=GALLERY):
+        """The parts of the answer."""
+        return [part async for part in self.matching.search.search(gallery, self.embedder.probe(vector))]
+
+    async def scores(self, vector, gallery=GALLERY):
+        """Enrollment number -> score."""
+        found = {}
+        for part in await self.search(vector, gallery):
+            if part.segment is None:
+                continue
+            numbers = [
+                run.first_enrollment + offset for run in part.segment.directory.runs for offset in range(run.count)
+            ]
+            scores = np.frombuffer(part.segment.scores.ciphertext)
+            assert self.ticket(part.segment.scores).score_count == len(scores) == len(numbers)
+            found |= dict(zip(numbers, scores.tolist(), strict=True))
+        return found
+
+    def ticket(self, signed):
+        trust = TrustStore({MATCHING_IDENTITY: [self.signer.public_key_bytes]})
+        return verify_scores(trust, signed, datetime.now(UTC))
+
+    async def settle(self):
+        """Wait until what goes on in the background is done."""
+        await self.matching.packer.idle()
+        await self.matching.publisher.flush()
+
+    async def close(self):
+        await self.matching.close()
+        self.compute.close()
+        self.storage.close()
+        self.database.close()
+
+
+def _vector(ciphertext):
+    return np.frombuffer(ciphertext[1:])
+
+
+@pytest.fixture
+def embedder():
+    return Embedder()
+
+
+@pytest.fixture
+def shared():
+    return DictCache()
+
+
+@pytest.fixture
+async def make_world(tmp_path, embedder, shared):
+    """Makes replicas; all of them share the record store and the cache unless told otherwise."""
+    worlds = []
+
+    def make(comparer=None, shared_cache=shared, store="matching.db", **limits):
+        world = World(tmp_path / store, embedder, shared_cache, comparer or PlainComparer(), **limits)
+        worlds.append(world)
+        return world
+
+    yield make
+    for world in worlds:
+        await world.close()
+
+
+@pytest.fixture
+async def world(make_world):
+    world = make_world()
+    await world.create()
+    return world
+
+
+@pytest.fixture
+def loop_comparer():
+    """A scheme without segments."""
+    return PlainComparer(supports_search=False)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/records.db")
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def events():
+    return Events()

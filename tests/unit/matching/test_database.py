@@ -1,0 +1,134 @@
+import sqlite3
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select, text, update
+
+from veilface.common.errors import ConfigurationError, Reason, UnavailableError
+from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.identity import read_identity
+from veilface.matching.domain.store.migrate import migrate
+from veilface.matching.domain.store.schema import Base, StoreIdentityRow
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(database):
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_replicas_that_start_together_migrate_once(tmp_path):
+    databases = [Database(f"sqlite:///{tmp_path}/new.db") for _ in range(4)]
+    identities, begin = [], threading.Barrier(len(databases))
+
+    def start(database):
+        begin.wait()
+        migrate(database)
+        identities.append(read_identity(database))
+
+    threads = [threading.Thread(target=start, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for database in databases:
+        database.close()
+    assert len(identities) == len(databases)
+    assert len(set(identities)) == 1
+
+
+def test_tables_of_a_newer_version_are_refused(database):
+    migrate(database)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="9999"):
+        migrate(database)
+
+
+def test_the_identity_is_that_of_the_store_and_hides_its_secret(database, tmp_path):
+    other = Database(f"sqlite:///{tmp_path}/other.db")
+    migrate(other)
+    ours, theirs = read_identity(database), read_identity(other)
+    other.close()
+    assert ours == read_identity(database)
+    assert ours.store_id != theirs.store_id
+    assert ours.derive("a") != ours.derive("b")
+    assert ours.derive("a") != theirs.derive("a")
+    assert ours.secret.hex() not in repr(ours)
+    assert str(ours.secret) not in repr(ours)
+
+
+def test_connections_are_durable_and_check_references(database):
+    with database.read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "secure_delete": 1,
+        "busy_timeout": 10_000,
+    }
+
+
+def test_a_write_that_fails_leaves_nothing(database):
+    with pytest.raises(RuntimeError), database.write() as connection:
+        connection.execute(update(StoreIdentityRow).values(store_id="changed"))
+        raise RuntimeError
+    assert read_identity(database).store_id != "changed"
+    with database.write() as connection:
+        connection.execute(update(StoreIdentityRow).values(store_id="changed"))
+    assert read_identity(database).store_id == "changed"
+
+
+def test_a_read_sees_one_snapshot_while_others_write(database):
+    query = select(StoreIdentityRow.store_id)
+    with database.read() as connection:
+        before = connection.scalars(query).one()
+        with database.write() as writer:
+            writer.execute(update(StoreIdentityRow).values(store_id="changed"))
+        assert connection.scalars(query).one() == before
+    assert read_identity(database).store_id == "changed"
+
+
+def test_a_store_that_stays_locked_is_unavailable(tmp_path):
+    path = tmp_path / "locked.db"
+    database = Database(f"sqlite:///{path}", busy_timeout_s=0.05)
+    migrate(database)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError) as caught, database.write():
+        pass
+    assert caught.value.reason is Reason.DEPENDENCY_UNAVAILABLE
+    other.execute("ROLLBACK")
+    other.close()
+    with database.write():
+        pass
+    database.close()
+
+
+def test_a_store_that_cannot_be_opened_is_unavailable(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
+    with pytest.raises(UnavailableError):
+        database.ping()
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "oracle://host/name"])
+def test_a_url_of_no_installed_database_is_a_wrong_setting(url):
+    with pytest.raises(ConfigurationError) as caught:
+        Database(url)
+    assert caught.value.reason is Reason.INVALID_SETTING
+
+
+def test_a_failed_statement_does_not_repeat_its_values(database):
+    with pytest.raises(Exception, match="UNIQUE") as caught, database.write() as connection:
+        for _ in range(2):
+            connection.execute(
+                text("INSERT INTO store_identity VALUES (7, :name, :secret)"),
+                {"name": "canary-name", "secret": b"canary-bytes"},
+            )
+    assert "canary" not in str(caught.value)
