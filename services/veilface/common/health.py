@@ -108,12 +108,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         """Answer for one service now and at every change, until the server drains."""
         last: int | None = None
         while True:
+            # Everything is looked at before the wait for the client that a yield is.
             change = self._readiness.next_change()
+            draining = self._readiness.is_draining
             status = self._status(request.service)
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
-            if self._readiness.is_draining:
+            if draining:
                 return
             await change.wait()
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidArgumentError, Reason
 
 MAX_DIMENSION = 4096
+SecretBytes = bytes | bytearray | memoryview
 
 
 class Scheme(StrEnum):
@@ -164,6 +165,26 @@ class ScoreDecrypter(Protocol):
         Raises:
             InvalidCiphertextError: for anything that is not a score ciphertext of exactly this many scores.
         """
+        ...
+
+    def wipe(self) -> None:
+        """Overwrite the secret key as far as the language allows; the object is useless afterwards."""
+        ...
+
+
+class Reencrypter(Protocol):
+    """Decrypts under one key version and encrypts under another; the embedding exists only inside a call."""
+
+    def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
+        """A fresh encryption of the same embedding under the target version."""
+        ...
+
+    def reencrypt_segment(self, segment: bytes, space: TemplateSpace, slots: NDArray[np.intp]) -> bytes:
+        """A new segment under the target version: its slot i holds the template of the old slot `slots[i]`."""
+        ...
+
+    def wipe(self) -> None:
+        """Overwrite the secret key; the object is useless afterwards."""
         ...
 
 

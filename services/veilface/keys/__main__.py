@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import Counter
 
+from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.health import Readiness
+from veilface.common.identities import KEYS_IDENTITY
 from veilface.common.identity import AccessPolicy
 from veilface.common.logging import configure_logging
 from veilface.common.metrics import ServerMetrics
@@ -15,19 +17,21 @@ from veilface.common.pool import BoundedPool
 from veilface.common.process import run
 from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
-from veilface.common.signing import TrustStore
+from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import Scheme, ScoreDecrypter
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 from veilface.keys.access import DEFAULT_ACCESS
 from veilface.keys.domain.administration import KeyAdministration
 from veilface.keys.domain.alternation import AlternationMonitor
+from veilface.keys.domain.audit import AuditReading
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
+from veilface.keys.domain.reencryption import Reencrypter, ReencryptionKeys, ReencryptionMeans
 from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.domain.vault import Vault
 from veilface.keys.hardening import protect_process_memory
 from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Startup, Sweeper
-from veilface.keys.servicer import KeyServicer
+from veilface.keys.servicer import KeyServicer, Rules
 from veilface.keys.settings import KeysSettings
 from veilface.keys.storage.audit import DurableAuditLog
 from veilface.keys.storage.database import Database
@@ -47,6 +51,25 @@ def _access_policy(settings: KeysSettings) -> AccessPolicy:
 def _load_decrypter(scheme: Scheme, profile: str, secret_key: memoryview) -> ScoreDecrypter:
     # The registry passes the buffer on as it is: bytes would be a copy that nobody wipes.
     return load_decrypter(scheme, profile, secret_key)  # type: ignore[arg-type]
+
+
+def _load_reencrypter(keys: ReencryptionKeys) -> Reencrypter:
+    raise InvalidArgumentError(
+        Reason.UNSUPPORTED_BY_SCHEME, f"templates of {keys.scheme.value} cannot be moved to another key version yet"
+    )
+
+
+def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionMeans:
+    signer = None if settings.signing_key is None else Signer.from_file(settings.signing_key, KEYS_IDENTITY)
+    return ReencryptionMeans(
+        vault=means.vault,
+        ledger=means.ledger,
+        audit=means.audit,
+        load=_load_reencrypter,
+        signer=signer,
+        trust=means.trust,
+        clock=means.clock,
+    )
 
 
 def _now() -> datetime:
@@ -85,7 +108,10 @@ async def _main() -> None:
     )
     readiness = Readiness(DATABASE, AUDIT, MASTER_KEY)
     pool = BoundedPool(settings.workers, settings.queue_size, "keys")
-    servicer = KeyServicer(KeyAdministration(vault, decrypters, audit), Decider(means), pool)
+    rules = Rules(
+        KeyAdministration(vault, decrypters, audit), Decider(means), _reencryption(settings, means), AuditReading(audit)
+    )
+    servicer = KeyServicer(rules, pool, settings.largest_segment_bytes)
     registration = Registration(
         key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
         servicer,

@@ -50,6 +50,9 @@ class KeysSettings(ServerSettings):
     largest_answer_bytes: int = Field(
         1024 * MEBIBYTE, ge=MEBIBYTE, description="bytes of encrypted scores that one decision may take in"
     )
+    largest_segment_bytes: int = Field(
+        1024 * MEBIBYTE, ge=MEBIBYTE, description="bytes of a packed segment that re-encryption takes in"
+    )
     maintenance_s: float = Field(
         30.0, ge=0.1, le=3600, description="seconds between sweeps: destroying what is due, forgetting what expired"
     )

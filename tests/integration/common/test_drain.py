@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
-import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -58,12 +57,12 @@ async def test_a_stopped_server_finishes_the_running_call_refuses_new_ones_and_e
     async with server_process(drain_timeout_s=30) as server, asyncio.timeout(60):
         tls = tls_settings(pki, "client")
         async with open_channel(server.address, tls) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            assert (await watch.read()).status == SERVING
+            watch = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+            assert (await anext(watch)).status == SERVING
             running = asyncio.ensure_future(get_key(channel, 1.5))
             assert await server.line() == "called"
             server.process.send_signal(stop_signal)
-            assert (await watch.read()).status == NOT_SERVING
+            assert (await anext(watch)).status == NOT_SERVING
             async with open_channel(server.address, tls) as late_channel:
                 with pytest.raises(grpc.RpcError) as caught:
                     await get_key(late_channel, 0)
@@ -91,23 +90,23 @@ async def test_an_open_health_watch_does_not_hold_up_the_stop(server_process, pk
         asyncio.timeout(60),
         open_channel(server.address, tls_settings(pki, "client")) as channel,
     ):
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == SERVING
+        watch = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+        assert (await anext(watch)).status == SERVING
         server.process.send_signal(signal.SIGTERM)
-        assert (await watch.read()).status == NOT_SERVING
-        assert await watch.read() is grpc.aio.EOF
+        assert (await anext(watch)).status == NOT_SERVING
+        assert [response async for response in watch] == []
         assert await server.process.wait() == 0
 
 
 async def test_a_second_signal_ends_the_process_at_once(server_process, pki):
     async with server_process(drain_timeout_s=3600) as server, asyncio.timeout(60):
         async with open_channel(server.address, tls_settings(pki, "client")) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            assert (await watch.read()).status == SERVING
+            watch = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+            assert (await anext(watch)).status == SERVING
             running = asyncio.ensure_future(get_key(channel, 3600))
             assert await server.line() == "called"
             server.process.send_signal(signal.SIGTERM)
-            assert (await watch.read()).status == NOT_SERVING
+            assert (await anext(watch)).status == NOT_SERVING
             server.process.send_signal(signal.SIGTERM)
             with pytest.raises(grpc.RpcError):
                 await running

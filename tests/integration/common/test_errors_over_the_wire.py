@@ -87,10 +87,11 @@ async def test_an_unforeseen_exception_tells_the_client_nothing_and_leaves_the_s
 async def test_a_message_sent_before_the_error_arrives_before_the_error(running, connect, script):
     script.action = raising(NotFoundError(Reason.KEY_NOT_FOUND, "gone"))
     async with running() as server, connect(server) as channel:
-        stream = key_service_pb2_grpc.KeyServiceStub(channel).GetPublicKey(key_service_pb2.GetPublicKeyRequest())
-        assert await stream.read() == key_service_pb2.GetPublicKeyResponse()
+        stub = key_service_pb2_grpc.KeyServiceStub(channel)
+        stream = aiter(stub.GetPublicKey(key_service_pb2.GetPublicKeyRequest()))
+        assert await anext(stream) == key_service_pb2.GetPublicKeyResponse()
         with pytest.raises(grpc.RpcError) as caught:
-            await stream.read()
+            await anext(stream)
     assert error_from_rpc(caught.value).reason is Reason.KEY_NOT_FOUND
 
 

@@ -110,7 +110,7 @@ def bad_images() -> list[BadImage]:
         BadImage("PNG just too large", png(8_000, 5_001, zlib.compress(bytes(8_001 * 5_001))), dimensions),
         BadImage("JPEG bomb", with_jpeg_size(jpeg, 65_535, 65_535), dimensions),
         BadImage("WebP bomb", _webp_bomb(), dimensions),
-        BadImage("PNG with a text bomb", png(99, 99, b"", extra=_text_bomb()), corrupt),
+        BadImage("PNG with a text bomb", png(99, 99, zlib.compress(bytes(100 * 99)), extra=_text_bomb()), corrupt),
         BadImage("one pixel", encoded(noise(1, 1), "PNG"), dimensions),
         BadImage("a thin line", encoded(noise(4000, 20), "JPEG"), dimensions),
     ]

@@ -5,6 +5,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from veilface.common.errors import ConfigurationError, Reason, UnavailableError
 from veilface.matching.domain.store.database import Database
@@ -75,9 +76,13 @@ def test_connections_are_durable_and_check_references(database):
 
 
 def test_a_write_that_fails_leaves_nothing(database):
-    with pytest.raises(RuntimeError), database.write() as connection:
-        connection.execute(update(StoreIdentityRow).values(store_id="changed"))
-        raise RuntimeError
+    def change_and_fail():
+        with database.write() as connection:
+            connection.execute(update(StoreIdentityRow).values(store_id="changed"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change_and_fail()
     assert read_identity(database).store_id != "changed"
     with database.write() as connection:
         connection.execute(update(StoreIdentityRow).values(store_id="changed"))
@@ -125,10 +130,8 @@ def test_a_url_of_no_installed_database_is_a_wrong_setting(url):
 
 
 def test_a_failed_statement_does_not_repeat_its_values(database):
-    with pytest.raises(Exception, match="UNIQUE") as caught, database.write() as connection:
-        for _ in range(2):
-            connection.execute(
-                text("INSERT INTO store_identity VALUES (7, :name, :secret)"),
-                {"name": "canary-name", "secret": b"canary-bytes"},
-            )
+    statement = text("INSERT INTO store_identity VALUES (1, :name, :secret)")
+    values = {"name": "canary-name", "secret": b"canary-bytes"}
+    with database.write() as connection, pytest.raises(IntegrityError, match="UNIQUE") as caught:
+        connection.execute(statement, values)
     assert "canary" not in str(caught.value)

@@ -68,8 +68,9 @@ async def test_what_a_caller_asked_for_is_packed_even_if_the_caller_is_gone(worl
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    while world.matching.library.memory.peek(snapshot.place) is None:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while world.matching.library.memory.peek(snapshot.place) is None:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_lost_cache_changes_no_answer(make_world):
@@ -275,8 +276,9 @@ async def test_a_segment_that_keeps_changing_is_published_in_the_end(make_world)
     world = make_world(publish_quiet_s=30, publish_longest_s=0.05)
     await world.create()
     await enroll_all(world, vectors(2))
-    while not world.shared.stores:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while not world.shared.stores:
+            await asyncio.sleep(0.01)
 
 
 async def test_closing_publishes_what_waits(make_world):

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from veilface.cli.local_stack.layout import StateLayout
 from veilface.cli.local_stack.process import start_mark, wait_until_gone
@@ -37,10 +38,12 @@ class StackRecord:
     Attributes:
         supervisor: The process that started the others and will stop them.
         children: The others by name.
+        redis_socket: The path of Redis's unix socket.
     """
 
     supervisor: RunningProcess
     children: Mapping[str, RunningProcess]
+    redis_socket: str
 
     @classmethod
     def read(cls, layout: StateLayout) -> "StackRecord | None":
@@ -50,15 +53,16 @@ class StackRecord:
             return cls(
                 RunningProcess(**document["supervisor"]),
                 {name: RunningProcess(**child) for name, child in document["children"].items()},
+                str(document["redis_socket"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     @classmethod
-    def of_this_process(cls, pids: Mapping[str, int | None]) -> "StackRecord":
+    def of_this_process(cls, pids: Mapping[str, int | None], redis_socket: Path) -> "StackRecord":
         """A stack that this process runs."""
         children = {name: _running(pid) for name, pid in pids.items() if pid is not None}
-        return cls(_running(os.getpid()), children)
+        return cls(_running(os.getpid()), children, str(redis_socket))
 
     def save(self, layout: StateLayout) -> None:
         """Write it."""

@@ -173,7 +173,8 @@ class LocalStack:
         self._on_started(Started(name, address, process.pid or 0, time.monotonic() - started_s))
 
     def _save_record(self) -> None:
-        StackRecord.of_this_process({name: process.pid for name, process in self._processes.items()}).save(self.layout)
+        pids = {name: process.pid for name, process in self._processes.items()}
+        StackRecord.of_this_process(pids, self._redis_socket).save(self.layout)
 
     def _choose_socket(self) -> Path:
         path = self.layout.redis / "redis.sock"

@@ -1,6 +1,6 @@
 """From the name of a scheme to its key generation and decryption. Imported by the key service only."""
 
-from veilface.crypto.contract import Scheme, ScoreDecrypter
+from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, ScoreDecrypter, SecretBytes
 from veilface.crypto.public.registry import unsupported
 from veilface.crypto.secret.generated import GeneratedKey
 
@@ -14,10 +14,33 @@ def generate_key(scheme: Scheme, profile: str) -> GeneratedKey:
     raise unsupported(scheme)
 
 
-def load_decrypter(scheme: Scheme, profile: str, secret_key: bytes) -> ScoreDecrypter:
+def load_decrypter(scheme: Scheme, profile: str, secret_key: SecretBytes) -> ScoreDecrypter:
     """What decrypts comparison scores with this secret key."""
     if scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.secret.packed.decrypt import PackedDecrypter
 
         return PackedDecrypter(profile, secret_key)
+    raise unsupported(scheme)
+
+
+def load_reencrypter(
+    scheme: Scheme,
+    profile: str,
+    secret_key: SecretBytes,
+    target: PublicMaterial,
+    seeds: tuple[SecretBytes, SecretBytes] | None = None,
+) -> Reencrypter:
+    """What moves templates from the version of this secret key to the target version of the same key.
+
+    Args:
+        scheme: Of both versions.
+        profile: Of both versions.
+        secret_key: Of the source version.
+        target: The public key of the target version.
+        seeds: The renewal seeds of source and target, if the key has them.
+    """
+    if scheme is Scheme.CKKS_PACKED:
+        from veilface.crypto.secret.packed.reencrypt import PackedReencrypter
+
+        return PackedReencrypter(profile, secret_key, target, seeds)
     raise unsupported(scheme)

@@ -82,8 +82,8 @@ def _grant_from_proto(message: policy_pb2.Grant) -> Grant:
 
 
 def _quotas_from_proto(message: policy_pb2.Quotas) -> Quotas:
-    fields = ("answers_per_caller", "answers_per_target", "matches_per_candidate", "reencryptions_per_caller")
-    return checked(Quotas, **{field: getattr(message, field) for field in fields if message.HasField(field)})
+    # A limit that is set to 0 is listed, one that is not set is not.
+    return checked(Quotas, **{field.name: value for field, value in message.ListFields()})
 
 
 def _threshold_from_proto(message: policy_pb2.ThresholdOverride) -> ThresholdOverride:

@@ -61,9 +61,7 @@ class KeyAdministration:
         with audited(self._audit, caller, "create-key", str(new.name)) as entry:
             _require_manageable(new.policy, caller)
             entry.allow()
-            return self._vault.create_key(
-                new.name, new.scheme, new.profile, new.policy, transformed=new.transformed
-            )
+            return self._vault.create_key(new.name, new.scheme, new.profile, new.policy, transformed=new.transformed)
 
     def get_key(self, name: KeyName) -> Key:
         """Describe a key."""

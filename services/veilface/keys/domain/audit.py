@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Final, Protocol
 
-from veilface.common.errors import DataLossError, Reason, VeilfaceError
+from veilface.common.errors import DataLossError, InvalidArgumentError, Reason, VeilfaceError
 
 ALLOWED: Final = "ALLOWED"
 COMPLETED: Final = "COMPLETED"
+LARGEST_PAGE: Final = 1000
+DEFAULT_PAGE: Final = 100
 FIRST_HASH: Final = bytes(32)
 _DOMAIN: Final = b"veilface.audit.v1\x00"
 
@@ -126,6 +128,32 @@ class AuditLog(Protocol):
     def page(self, after: int, limit: int) -> Sequence[StoredRecord]:
         """Records in order, from the first after this sequence number."""
         ...
+
+
+class AuditReading:
+    """The log for those who check it from outside."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+
+    def head(self) -> AuditHead:
+        """The newest record."""
+        return self._log.head()
+
+    def page(self, page_size: int, after: int) -> tuple[Sequence[StoredRecord], int | None]:
+        """A page of records, and the sequence number to continue after; None on the last page.
+
+        Args:
+            page_size: 0 selects 100.
+
+        Raises:
+            InvalidArgumentError: INVALID_FIELD if `page_size` is not in 0..1000.
+        """
+        if not 0 <= page_size <= LARGEST_PAGE:
+            raise InvalidArgumentError(Reason.INVALID_FIELD, f"page_size is 0 to {LARGEST_PAGE}, not {page_size}")
+        limit = page_size or DEFAULT_PAGE
+        records = self._log.page(after, limit + 1)
+        return records[:limit], records[limit - 1].sequence if len(records) > limit else None
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Moving stored templates to a newer version of their key, without enrolling anybody again.
 
 It decrypts templates, inside this process only, and encrypts them again at once. Whatever comes in is authenticated
-first: a template by the signature of the embedding service (or of this service, after an earlier move), a segment by the
-matching service being the caller. Otherwise answers about crafted ciphertexts would be an oracle about the secret key.
+first: a template by the signature of the embedding service (or of this service, after an earlier move), a segment by
+the matching service being the caller. Otherwise answers about crafted ciphertexts would be an oracle about the secret
+key.
 """
 
 import hashlib

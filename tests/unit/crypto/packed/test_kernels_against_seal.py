@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ print(HAS_IFMA, hashlib.sha256(tiles.tobytes() + product.tobytes()).hexdigest())
 
 
 def kernel_digest(cpu: str | None) -> tuple[bool, str]:
-    environment = {**os.environ, "NUMBA_DISABLE_CACHING": "1", "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "NUMBA_DISABLE_CACHING": "1", "PYTHONPATH": str(Path.cwd())}
     if cpu is not None:
         environment |= {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
     run = subprocess.run(

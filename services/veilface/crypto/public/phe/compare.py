@@ -39,9 +39,7 @@ class PlannedProbe:
         """What is added to every score."""
         return self.squared_norm if self.space.metric is Metric.SQUARED_EUCLIDEAN else 0
 
-    def scores(
-        self, positive: list[mpz], negative: list[mpz], last_coordinates: list[mpz], modulus: mpz
-    ) -> list[mpz]:
+    def scores(self, positive: list[mpz], negative: list[mpz], last_coordinates: list[mpz], modulus: mpz) -> list[mpz]:
         """Score ciphertexts from the products of the positive and negative weights and from the last coordinates.
 
         Squared Euclidean: |g - q|^2 = |g|^2 - 2 g q + |q|^2, where |g|^2 is the last coordinate of a reference.

@@ -1,6 +1,7 @@
 """Products of many integers modulo one modulus, eight at a time: Python's side of the Montgomery kernel.
 
-An integer in "row form" is a row of limbs in Montgomery form (x R mod N, below 2 N); its address is a step of a program.
+An integer in "row form" is a row of limbs in Montgomery form (x R mod N, below 2 N); its address is a step of a
+program.
 """
 
 from collections.abc import Iterable, Sequence
@@ -108,7 +109,8 @@ def addresses(rows: U64) -> Steps:
     """Where each row of (count, limbs) lies in memory, int64 (count,)."""
     if not rows.flags.c_contiguous:
         raise ValueError("rows must be contiguous")
-    return rows.ctypes.data + np.arange(rows.shape[0], dtype=np.int64) * (rows.shape[1] * 8)
+    offsets = np.arange(rows.shape[0], dtype=np.int64) * (rows.shape[1] * 8)
+    return np.add(offsets, rows.ctypes.data, dtype=np.int64)
 
 
 def steps_by_lane(rows: NDArray[np.int64], lane_addresses: Steps) -> Steps:
@@ -120,4 +122,3 @@ def steps_by_lane(rows: NDArray[np.int64], lane_addresses: Steps) -> Steps:
     """
     chosen = lane_addresses[:, np.maximum(rows, 0)].T
     return np.ascontiguousarray(np.where(rows[:, None] < 0, rows[:, None], chosen))
-

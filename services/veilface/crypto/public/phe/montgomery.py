@@ -84,7 +84,7 @@ class _PortableProducts:
 
 
 def _rows_intrinsic(radix: int) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def rows(typing_context, t, x, n, y, inverse, limbs):  # type: ignore[no-untyped-def]
         """t = (t + x y[0..3] + n q) / 2^(4 radix) with the q that makes it whole; all but limbs are addresses.
 
@@ -164,7 +164,7 @@ _ifma_rows = _rows_intrinsic(IFMA_RADIX)
 _portable_rows = _rows_intrinsic(PORTABLE_RADIX)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _gather(typing_context, sources, out, limbs):  # type: ignore[no-untyped-def]
     """Eight integers into the lanes of one: sources is the address of eight addresses of `limbs` words each."""
     signature = types.void(types.uint64, types.uint64, types.uint64)

@@ -129,7 +129,7 @@ def public_key_fields(key: PhePublicKey) -> dict[str, int]:
 
 
 def parse_key_json(data: bytes) -> dict[str, dict[str, int]]:
-    """A JSON object of objects of positive integers, as LightPHE's keys are. Raises InvalidArgumentError(MALFORMED_KEY)."""
+    """LightPHE's keys: a JSON object of objects of positive integers. Raises InvalidArgumentError(MALFORMED_KEY)."""
     try:
         keys = json.loads(bytes(data), object_pairs_hook=_unique)
     except (ValueError, RecursionError):

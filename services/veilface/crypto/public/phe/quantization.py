@@ -21,7 +21,7 @@ SCALE: Final = 2000
 
 
 def largest_squared_norm(dimension: int) -> int:
-    """The largest squared norm that an embedding can have as integers: rounding moves it by up to sqrt(dimension) / 2."""
+    """The largest squared norm of an embedding as integers: rounding adds up to sqrt(dimension) / 2 to the norm."""
     return math.floor((SCALE * (1 + NORM_TOLERANCE) + math.sqrt(dimension) / 2) ** 2)
 
 

@@ -1,8 +1,8 @@
 """Packed references: one ciphertext per coordinate, one template per slot of its plaintext.
 
-A template joins slot t by its ciphertexts raised to 2^(b t), that is, multiplied in plaintext by 2^(b t). Templates that
-join between two searches are packed together by Horner's rule, from the highest slot down: the squarings of a slot serve
-every template above it, so that filling a segment costs as many squarings as its highest slot alone.
+A template joins slot t by its ciphertexts raised to 2^(b t), which multiplies it by 2^(b t) in plaintext. Templates
+that join between two searches are packed together by Horner's rule, from the highest slot down: the squarings of a
+slot serve every template above it, so that filling a segment costs as many squarings as its highest slot alone.
 """
 
 import threading
@@ -130,9 +130,7 @@ class PheSegment:
         plan.append(len(tables))
         where = np.stack([addresses(rows) for rows in (*tables, self._rows)])
         coordinates = self._rows.shape[0]
-        programs = [
-            _program(np.array(plan, dtype=np.int64), where, first) for first in range(0, coordinates, LANES)
-        ]
+        programs = [_program(np.array(plan, dtype=np.int64), where, first) for first in range(0, coordinates, LANES)]
         results = self._lanes.run(programs, folded=False).reshape(-1, self._lanes.limbs)
         return np.ascontiguousarray(results[:coordinates])
 

@@ -49,8 +49,8 @@ class SlotLayout:
         if not fits or self.capacity < 1 or self.bits * self.capacity >= self.plaintext_bits:
             raise InvalidArgumentError(
                 Reason.WRONG_PARAMETERS,
-                f"{self.capacity} scores between {self.lowest} and {self.highest} in slots of {self.bits} bits overflow "
-                f"a plaintext of {self.plaintext_bits} bits",
+                f"{self.capacity} scores between {self.lowest} and {self.highest} in slots of {self.bits} bits "
+                f"overflow a plaintext of {self.plaintext_bits} bits",
             )
 
     @property

@@ -1,10 +1,10 @@
 """How to raise many numbers to small signed powers and multiply them, with as few multiplications as there are numbers.
 
 The product of x_j^(w_j) over positive w_j is the product over v = 1, 2, ... of (the product of all x_j with w_j >= v).
-Going down from the largest v, `running` takes in the x_j of weight v and is then folded into `total`: one multiplication
-per number and one per value of v. This is the bucket method (Pippenger's algorithm with one window) without storing the
-buckets. Few weights are large: a weight above `limit` joins once at `limit` and again with what is left of it, which
-saves more folds than it costs. Negative weights form a second product, to be inverted once.
+Going down from the largest v, `running` takes in the x_j of weight v and is then folded into `total`: one
+multiplication per number and one per value of v. This is the bucket method (Pippenger's algorithm with one window)
+without storing the buckets. Few weights are large: a weight above `limit` joins once at `limit` and again with what is
+left of it, which saves more folds than it costs. Negative weights form a second product, to be inverted once.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def _program(weights: NDArray[np.int64], limit: int) -> Rows:
 
 
 def multiply_out(program: Rows, numbers: list[mpz], modulus: mpz) -> mpz:
-    """Run one program over numbers, on this thread: the way of a single comparison, where lanes have nothing to share."""
+    """Run one program over numbers: the way of a single comparison, where lanes have nothing to share."""
     running, total = mpz(1), mpz(1)
     for step in program:
         if step == FOLD:

@@ -20,9 +20,7 @@ def generate_key(profile: str, *, research: bool = False) -> GeneratedKey:
     return generate_from_profile(phe_profile(profile, research=research))
 
 
-def load_decrypter(
-    profile: str, secret_key: bytes | bytearray | memoryview, *, research: bool = False
-) -> PheDecrypter:
+def load_decrypter(profile: str, secret_key: bytes | bytearray | memoryview, *, research: bool = False) -> PheDecrypter:
     """What decrypts comparison scores with this secret key.
 
     Raises:

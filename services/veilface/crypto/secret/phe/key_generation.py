@@ -46,7 +46,7 @@ def _prime(bits: int) -> mpz:
 def _suit(p: mpz, q: mpz) -> bool:
     """Whether p and q make a key: gcd(p - 1, q - 1) = 2 (DJN), n prime to phi, and not close to each other."""
     distant = abs(p - q).bit_length() > p.bit_length() // 2
-    return distant and gmpy2.gcd(p - 1, q - 1) == 2 and (p - 1) % q != 0 and (q - 1) % p != 0
+    return bool(distant and gmpy2.gcd(p - 1, q - 1) == 2 and (p - 1) % q != 0 and (q - 1) % p != 0)
 
 
 def _paillier(p: mpz, q: mpz, profile: PheProfile) -> PhePublicKey:

@@ -1,8 +1,8 @@
 """Private keys: LightPHE's JSON, and decryption modulo the primes.
 
-Decryption works modulo powers of one prime at a time (Paillier 1999, section 7): there the randomness vanishes on raising
-to p - 1, and what is left of the message is a p-adic logarithm. With s = 2 and more the series of the logarithm has s
-terms. The results are joined by the Chinese remainder theorem.
+Decryption works modulo powers of one prime at a time (Paillier 1999, section 7): there the randomness vanishes on
+raising to p - 1, and what is left of the message is a p-adic logarithm, whose series has s terms. The results are
+joined by the Chinese remainder theorem.
 """
 
 from typing import Final, NoReturn

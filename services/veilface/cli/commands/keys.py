@@ -1,0 +1,89 @@
+"""veilface keys: named keys, whose secret halves never leave the key service."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from veilface.cli.options import JsonOption, StateOption
+from veilface.cli.output import Output
+from veilface.cli.session import connected
+
+app = typer.Typer(no_args_is_help=True, help="Keys. Their secret halves never leave the key service.")
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key's id.", show_default=False)]
+# The names of crypto.contract.Scheme, which would be slow to import for a help text.
+SchemeOption = Annotated[
+    Literal["ckks-packed", "ckks-tenseal", "paillier", "damgard-jurik", "okamoto-uchiyama"],
+    typer.Option("--scheme", help="The encryption scheme."),
+]
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="NAME", show_default=False, help="The parameters. [default: those of the scheme]"
+    ),
+]
+
+
+@app.command("create")
+def create(
+    key: KeyArgument,
+    scheme: SchemeOption = "ckks-packed",
+    profile: ProfileOption = "",
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key. What is encrypted under one key cannot be compared with another."""
+    output = Output(as_json)
+    with connected(state, output, "operator") as client:
+        from veilface.cli.documents import key_document
+        from veilface.crypto.contract import Scheme
+
+        made = client.keys.create(key, Scheme(scheme), profile)
+        output.show(key_document(made), f"[green]created[/] {made.name}: {made.scheme}, {made.profile}")
+
+
+@app.command("list")
+def list_keys(state: StateOption = None, as_json: JsonOption = False) -> None:
+    """List the keys."""
+    output = Output(as_json)
+    with connected(state, output) as client:
+        from veilface.cli.documents import key_document
+        from veilface.cli.tables import table
+
+        keys = client.keys.list()
+        made = table("key", "scheme", "profile", "primary", "versions", "created", right=("primary", "versions"))
+        for key in keys:
+            made.add_row(
+                key.name,
+                key.scheme.value,
+                key.profile,
+                str(key.primary_version),
+                str(len(key.versions)),
+                f"{key.create_time:%Y-%m-%d %H:%M}",
+            )
+        output.show({"keys": [key_document(key) for key in keys]}, made)
+
+
+@app.command("show")
+def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show a key, its versions and the fingerprints of their public halves."""
+    output = Output(as_json)
+    with connected(state, output) as client:
+        from veilface.cli.documents import key_document
+        from veilface.cli.tables import facts, size, table
+
+        found = client.keys.get(key)
+        about = facts([("key", found.name), ("scheme", found.scheme.value), ("profile", found.profile)])
+        versions = table(
+            "version", "state", "public key", "evaluation keys", "SHA-256 of the public key", right=("version",)
+        )
+        for version in found.versions:
+            mark = " (primary)" if version.version == found.primary_version else ""
+            versions.add_row(
+                f"{version.version}{mark}",
+                version.state,
+                size(version.public_key_bytes),
+                size(version.evaluation_keys_bytes),
+                version.public_key_sha256,
+            )
+        output.show(key_document(found), about, versions)

@@ -1,0 +1,160 @@
+"""veilface up: in the foreground until it is told to stop, or detached in a process that does the same."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from veilface.cli.local_stack.layout import StateLayout
+from veilface.cli.local_stack.stack import READY_TIMEOUT_S, LocalStack, Started
+from veilface.cli.output import Output
+from veilface.client.keys import Key
+from veilface.common.errors import Reason, UnavailableError, VeilfaceError
+
+_WATCH_S = 0.5
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_in_foreground(folder: Path, output: Output) -> None:
+    """Start a stack, say so, and watch it until a signal stops it.
+
+    Raises:
+        UnavailableError: STACK_FAILED if a process ends by itself; the others are stopped.
+        VeilfaceError: As for `LocalStack.start`.
+    """
+    began_s = time.monotonic()
+    started: list[Started] = []
+
+    def on_started(process: Started) -> None:
+        started.append(process)
+        _tell_started(output, process)
+
+    stack = LocalStack(folder, on_started=on_started)
+    with _interrupted_by_signals():
+        if not output.as_json:
+            output.note(f"[bold]veilface[/] local stack in {stack.layout.root}")
+        stack.start()
+        try:
+            key, is_new = stack.ensure_key()
+            _tell_ready(output, stack, started, key, is_new, time.monotonic() - began_s)
+            _watch(stack)
+            if not output.as_json:
+                output.note("stopping")
+        finally:
+            # Stopping is bounded; a second signal must not leave processes behind.
+            for number in _STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            stack.stop()
+
+
+def run_detached(folder: Path, output: Output) -> None:
+    """Start a stack in a process of its own and return when it is ready.
+
+    Raises:
+        VeilfaceError: What that process failed with.
+    """
+    layout = StateLayout.of(folder)
+    layout.create()
+    command = [sys.executable, "-m", "veilface.cli.app", "up", "--json", "--state", str(layout.root)]
+    with layout.log("up").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - this program itself
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
+    document = _read_document(process, 4 * READY_TIMEOUT_S)
+    if "error" in document:
+        raise _error_from(document["error"])
+    if output.as_json:
+        output.write(document)
+        return
+    for part in document["parts"]:
+        _tell_started(output, Started(part["name"], part["address"], part["pid"], part["seconds"]))
+    output.note(f"ready in {document['seconds']:.1f} s; stop it with 'veilface down'")
+
+
+def _read_document(process: "subprocess.Popen[bytes]", timeout_s: float) -> dict[str, Any]:
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    os.set_blocking(descriptor, False)
+    deadline_s = time.monotonic() + timeout_s
+    received = b""
+    while time.monotonic() < deadline_s:
+        if select.select([descriptor], [], [], 1.0)[0]:
+            piece = os.read(descriptor, 65_536)
+            received += piece
+            try:
+                document = json.loads(received)
+            except ValueError:
+                if not piece:
+                    break
+                continue
+            assert isinstance(document, dict)
+            return document
+    process.terminate()
+    raise UnavailableError(Reason.STACK_FAILED, "the detached process ended without saying why: see logs/up.log")
+
+
+def _error_from(document: dict[str, Any]) -> VeilfaceError:
+    return UnavailableError(Reason(document["reason"]), document["message"])
+
+
+def _watch(stack: LocalStack) -> None:
+    try:
+        while True:
+            time.sleep(_WATCH_S)
+            stack.check()
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell_started(output: Output, process: Started) -> None:
+    if not output.as_json:
+        output.note(f"  [green]ready[/]  {process.name:<10} {process.address:<24} [dim]{process.seconds:.1f} s[/]")
+
+
+def _tell_ready(
+    output: Output, stack: LocalStack, started: list[Started], key: Key, is_new: bool, seconds: float
+) -> None:
+    if output.as_json:
+        output.write(
+            {
+                "state": str(stack.layout.root),
+                "seconds": round(seconds, 3),
+                "parts": [
+                    {
+                        "name": process.name,
+                        "address": process.address,
+                        "pid": process.pid,
+                        "seconds": round(process.seconds, 3),
+                    }
+                    for process in started
+                ],
+                "key": key.name,
+            }
+        )
+        return
+    made = "made" if is_new else "kept"
+    output.note(f"  key {key.name} ({key.profile}) {made}")
+    output.note(f"ready in {seconds:.1f} s; logs in {stack.layout.logs}")
+    output.note("try: [bold]veilface gallery create staff[/], then [bold]veilface enroll staff PHOTO --subject NAME[/]")
+    output.note("[dim]Ctrl-C stops it[/]")

@@ -1,0 +1,22 @@
+"""The command tree. One module for each group of commands; they import the rest only when they run."""
+
+import typer
+
+from veilface.cli.commands import demo, enrollment, galleries, keys, recognition, stack, subjects
+from veilface.cli.exit_codes import HELP
+
+# Local variables may hold images, so they are never shown with an exception.
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Face recognition on encrypted templates: enroll, verify and identify people without decrypting them.",
+    epilog=HELP,
+)
+
+stack.register(app)
+enrollment.register(app)
+recognition.register(app)
+demo.register(app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(galleries.app, name="gallery")
+app.add_typer(subjects.app, name="subject")
