@@ -9,8 +9,9 @@ import grpc.aio
 
 from veilface.common.addresses import is_local
 from veilface.common.errors import ConfigurationError, Reason
-from veilface.common.files import read_setting_file
+from veilface.common.reloading_channel import ReloadingChannel
 from veilface.common.settings import MEBIBYTE, TlsSettings
+from veilface.common.tls import TlsContents, WatchedTlsFiles, channel_credentials
 
 # Reads, computations that leave no trace, and Enroll, which carries a request id. Not decisions: they use up a ticket.
 RETRIED_METHODS: dict[str, tuple[str, ...]] = {
@@ -58,7 +59,7 @@ DEFAULT_OPTIONS = ChannelOptions()
 
 
 def open_channel(target: str, tls: TlsSettings | None, options: ChannelOptions = DEFAULT_OPTIONS) -> grpc.aio.Channel:
-    """Open an asyncio channel; it connects when it is first used.
+    """Open an asyncio channel; it connects when it is first used, and follows changes of the TLS files.
 
     Args:
         target: "host:port", "dns:///host:port" (every address of a headless service) or "unix:/path".
@@ -66,31 +67,26 @@ def open_channel(target: str, tls: TlsSettings | None, options: ChannelOptions =
         options: How the channel behaves.
 
     Raises:
-        ConfigurationError: INVALID_SETTING if a file cannot be read or TLS is missing.
+        ConfigurationError: INVALID_SETTING if TLS is missing or its files cannot be used now.
     """
     arguments = channel_arguments(options)
     if tls is None:
         _check_insecure(target)
         return grpc.aio.insecure_channel(target, options=arguments)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=arguments)
+
+    def open_inner(contents: TlsContents) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(target, channel_credentials(contents), options=arguments)
+
+    return ReloadingChannel(WatchedTlsFiles(tls), open_inner)
 
 
 def open_sync_channel(target: str, tls: TlsSettings | None, options: ChannelOptions = DEFAULT_OPTIONS) -> grpc.Channel:
-    """Open a synchronous channel; arguments and errors as for `open_channel`."""
+    """Open a synchronous channel, which keeps the TLS files as they are; the rest as for `open_channel`."""
     arguments = channel_arguments(options)
     if tls is None:
         _check_insecure(target)
         return grpc.insecure_channel(target, options=arguments)
-    return grpc.secure_channel(target, channel_credentials(tls), options=arguments)
-
-
-def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
-    """Read this party's certificate, key and accepted authorities. Raises ConfigurationError INVALID_SETTING."""
-    return grpc.ssl_channel_credentials(
-        root_certificates=read_setting_file(tls.ca, "PEM certificates of authorities"),
-        private_key=read_setting_file(tls.private_key, "a PEM private key"),
-        certificate_chain=read_setting_file(tls.certificate, "a PEM certificate chain"),
-    )
+    return grpc.secure_channel(target, channel_credentials(WatchedTlsFiles(tls).contents), options=arguments)
 
 
 def channel_arguments(options: ChannelOptions) -> list[tuple[str, Any]]:

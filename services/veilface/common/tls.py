@@ -1,6 +1,7 @@
-"""A server's mutual TLS, with certificates that can be replaced on disk while it runs."""
+"""Mutual TLS from files that may be replaced while the process runs."""
 
 import threading
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import grpc
@@ -12,28 +13,20 @@ from veilface.common.errors import ConfigurationError, Reason
 from veilface.common.files import read_setting_file
 from veilface.common.settings import TlsSettings
 
-_FileVersion = tuple[tuple[int, int, int], ...]
+_FileVersions = tuple[tuple[int, int, int], ...]
 
 
-def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    """Credentials that demand a certificate of every client and follow changes of the files.
+@dataclass(frozen=True, slots=True)
+class TlsContents:
+    """What the files hold, all PEM: a certificate chain, its private key and the accepted authorities."""
 
-    The files are looked at for every new connection. Files that do not belong together, as in the middle of a
-    replacement, are not used: the last good ones are, and the problem is logged.
-
-    Raises:
-        ConfigurationError: INVALID_SETTING if the files cannot be used now.
-    """
-    certificates = ReloadingCertificates(tls)
-    return grpc.dynamic_ssl_server_credentials(
-        certificates.current,
-        certificates.fetch,  # type: ignore[arg-type]  # None means no change, which the stubs do not know
-        require_client_authentication=True,
-    )
+    certificate_chain: bytes
+    private_key: bytes = field(repr=False)
+    authorities: bytes
 
 
-class ReloadingCertificates:
-    """The certificate files of a server as gRPC takes them.
+class WatchedTlsFiles:
+    """One party's TLS files and what they held when they last made sense. Safe to use from several threads.
 
     Args:
         tls: The files.
@@ -45,55 +38,66 @@ class ReloadingCertificates:
     def __init__(self, tls: TlsSettings) -> None:
         self._tls = tls
         self._lock = threading.Lock()
-        self._version = self._look()
-        self.current = self._load()
+        self._versions = self._look()
+        self._contents = self._load()
 
-    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """The configuration to use from now on if the files have changed, else None. Called on gRPC's threads."""
+    @property
+    def contents(self) -> TlsContents:
+        """The last contents that could be used."""
+        return self._contents
+
+    def refresh(self) -> bool:
+        """Look at the files again and take their contents if they can be used.
+
+        Files that do not belong together, as in the middle of a replacement, are logged and left alone until then.
+
+        Returns:
+            Whether `contents` is new.
+        """
         with self._lock:
-            version = self._look()
-            if version == self._version:
-                return None
+            versions = self._look()
+            if versions == self._versions:
+                return False
             try:
-                self.current = self._load()
+                self._contents = self._load()
             except ConfigurationError as error:
-                structlog.get_logger().error("certificate_reload_failed", problem=error.message)
-                return None
-            self._version = version
+                structlog.get_logger().warning("certificate_not_usable", problem=error.message)
+                return False
+            self._versions = versions
             structlog.get_logger().info("certificate_reloaded")
-            return self.current
+            return True
 
-    def _look(self) -> _FileVersion:
-        version = []
+    def _look(self) -> _FileVersions:
+        versions = []
         for path in (self._tls.certificate, self._tls.private_key, self._tls.ca):
             try:
                 status = path.stat()
-                version.append((status.st_ino, status.st_mtime_ns, status.st_size))
+                versions.append((status.st_ino, status.st_mtime_ns, status.st_size))
             except OSError:
-                version.append((0, 0, 0))
-        return tuple(version)
+                versions.append((0, 0, 0))
+        return tuple(versions)
 
-    def _load(self) -> grpc.ServerCertificateConfiguration:
-        certificate_chain = read_setting_file(self._tls.certificate, "a PEM certificate chain")
-        private_key = read_setting_file(self._tls.private_key, "a PEM private key")
-        authorities = read_setting_file(self._tls.ca, "PEM certificates of authorities")
-        self._check(certificate_chain, private_key, authorities)
-        return grpc.ssl_server_certificate_configuration(
-            [(private_key, certificate_chain)], root_certificates=authorities
+    def _load(self) -> TlsContents:
+        contents = TlsContents(
+            certificate_chain=read_setting_file(self._tls.certificate, "a PEM certificate chain"),
+            private_key=read_setting_file(self._tls.private_key, "a PEM private key"),
+            authorities=read_setting_file(self._tls.ca, "PEM certificates of authorities"),
         )
+        self._check(contents)
+        return contents
 
-    def _check(self, certificate_chain: bytes, private_key: bytes, authorities: bytes) -> None:
+    def _check(self, contents: TlsContents) -> None:
         try:
-            certificate = x509.load_pem_x509_certificates(certificate_chain)[0]
-            x509.load_pem_x509_certificates(authorities)
-            key = serialization.load_pem_private_key(private_key, password=None)
+            certificate = x509.load_pem_x509_certificates(contents.certificate_chain)[0]
+            x509.load_pem_x509_certificates(contents.authorities)
+            private_key = serialization.load_pem_private_key(contents.private_key, password=None)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 Reason.INVALID_SETTING,
                 f"{self._tls.certificate}, {self._tls.private_key} and {self._tls.ca} are not all PEM files of a "
                 "certificate, an unencrypted private key and authorities",
             ) from error
-        if key.public_key() != certificate.public_key():
+        if private_key.public_key() != certificate.public_key():
             raise ConfigurationError(
                 Reason.INVALID_SETTING, f"{self._tls.private_key} is not the key of {self._tls.certificate}"
             )
@@ -102,3 +106,36 @@ class ReloadingCertificates:
                 Reason.INVALID_SETTING,
                 f"{self._tls.certificate} expired at {certificate.not_valid_after_utc.isoformat()}: renew it",
             )
+
+
+def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
+    """Credentials that demand a certificate of every client and follow changes of the files at each new connection.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING if the files cannot be used now.
+    """
+    files = WatchedTlsFiles(tls)
+
+    def changed_configuration() -> grpc.ServerCertificateConfiguration | None:
+        return _server_configuration(files.contents) if files.refresh() else None
+
+    return grpc.dynamic_ssl_server_credentials(
+        _server_configuration(files.contents),
+        changed_configuration,  # type: ignore[arg-type]  # None means no change, which the stubs do not know
+        require_client_authentication=True,
+    )
+
+
+def channel_credentials(contents: TlsContents) -> grpc.ChannelCredentials:
+    """Credentials that show a certificate and accept servers of the authorities."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=contents.authorities,
+        private_key=contents.private_key,
+        certificate_chain=contents.certificate_chain,
+    )
+
+
+def _server_configuration(contents: TlsContents) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(contents.private_key, contents.certificate_chain)], root_certificates=contents.authorities
+    )

@@ -7,7 +7,8 @@ import pytest
 from cryptography import x509
 
 from veilface.common.errors import ConfigurationError, Reason
-from veilface.common.identities import CLIENT_IDENTITY
+from veilface.common.identities import CLIENT_IDENTITY, OPERATOR_IDENTITY
+from veilface.common.identity import caller_identity
 from veilface.common.pki import CertificateAuthority, load_certificate
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 
@@ -124,3 +125,43 @@ async def test_a_server_does_not_start_with_files_that_cannot_work(running, tmp_
         async with running(folder=tmp_path):
             pass
     assert caught.value.reason is Reason.INVALID_SETTING
+
+
+async def test_a_channel_shows_its_new_certificate_to_new_calls_while_running_calls_go_on(
+    running, connect, tmp_path, script
+):
+    authority = fill(tmp_path)
+    callers = asyncio.Queue()
+    release = asyncio.Event()
+
+    async def note_caller(_):
+        callers.put_nowait(caller_identity())
+        await release.wait()
+
+    script.action = note_caller
+    async with running(folder=tmp_path) as server, connect(server, folder=tmp_path) as channel, asyncio.timeout(20):
+        stub = key_service_pb2_grpc.KeyServiceStub(channel)
+        before = asyncio.ensure_future(stub.GetKey(key_service_pb2.GetKeyRequest(name="keys/a")))
+        assert await callers.get() == CLIENT_IDENTITY
+        authority.issue(OPERATOR_IDENTITY).save(tmp_path, "client")
+        after = asyncio.ensure_future(stub.GetKey(key_service_pb2.GetKeyRequest(name="keys/b")))
+        assert await callers.get() == OPERATOR_IDENTITY
+        release.set()
+        assert [(await before).name, (await after).name] == ["keys/a", "keys/b"]
+
+
+async def test_a_channel_goes_on_with_its_certificate_while_the_files_make_no_sense(running, connect, tmp_path):
+    fill(tmp_path)
+    async with running(folder=tmp_path) as server, connect(server, folder=tmp_path) as channel:
+        await get_key(channel)
+        (tmp_path / "client.key").write_bytes(b"half a key")
+        await get_key(channel)
+
+
+async def test_a_channel_is_not_opened_with_an_expired_certificate(running, connect, tmp_path):
+    authority = fill(tmp_path)
+    async with running(folder=tmp_path) as server:
+        authority.issue(CLIENT_IDENTITY, validity=timedelta(seconds=-1)).save(tmp_path, "client")
+        with pytest.raises(ConfigurationError, match="expired at"):
+            async with connect(server, folder=tmp_path):
+                pass

@@ -38,6 +38,10 @@ class PlainSegment:
         assert not self.rows[slot].any(), "a slot is filled once"
         self.rows[slot] = _vector(ciphertext)
 
+    def add_many(self, ciphertexts, slots):
+        for ciphertext, slot in zip(ciphertexts, slots, strict=True):
+            self.add(ciphertext, slot)
+
     def subtract(self, ciphertext, slot):
         self.rows[slot] -= _vector(ciphertext)
         assert not self.rows[slot].any(), "what is taken out was in"

@@ -3,24 +3,20 @@
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from veilface.cli.local_stack.layout import StateLayout
+from veilface.cli.local_stack.signals import ignore_signals, interrupted_by_signals
 from veilface.cli.local_stack.stack import READY_TIMEOUT_S, LocalStack, Started
 from veilface.cli.output import Output
 from veilface.client.keys import Key
 from veilface.common.errors import Reason, UnavailableError, VeilfaceError
 
 _WATCH_S = 0.5
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_in_foreground(folder: Path, output: Output) -> None:
@@ -38,7 +34,7 @@ def run_in_foreground(folder: Path, output: Output) -> None:
         _tell_started(output, process)
 
     stack = LocalStack(folder, on_started=on_started)
-    with _interrupted_by_signals():
+    with interrupted_by_signals():
         if not output.as_json:
             output.note(f"[bold]veilface[/] local stack in {stack.layout.root}")
         stack.start()
@@ -49,9 +45,7 @@ def run_in_foreground(folder: Path, output: Output) -> None:
             if not output.as_json:
                 output.note("stopping")
         finally:
-            # Stopping is bounded; a second signal must not leave processes behind.
-            for number in _STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+            ignore_signals()
             stack.stop()
 
 
@@ -112,19 +106,6 @@ def _watch(stack: LocalStack) -> None:
             stack.check()
     except KeyboardInterrupt:
         return
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell_started(output: Output, process: Started) -> None:

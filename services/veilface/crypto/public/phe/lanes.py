@@ -110,7 +110,8 @@ def addresses(rows: U64) -> Steps:
     if not rows.flags.c_contiguous:
         raise ValueError("rows must be contiguous")
     offsets = np.arange(rows.shape[0], dtype=np.int64) * (rows.shape[1] * 8)
-    return np.add(offsets, rows.ctypes.data, dtype=np.int64)
+    where: Steps = offsets + rows.ctypes.data
+    return where
 
 
 def steps_by_lane(rows: NDArray[np.int64], lane_addresses: Steps) -> Steps:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 import numpy as np
 
@@ -17,15 +17,6 @@ class PackingTerms:
 
     key_version: str
     space: TemplateSpace
-
-
-@runtime_checkable
-class BatchSegment(Protocol):
-    """A segment that adds several templates for less than one after the other."""
-
-    def add_many(self, ciphertexts: Sequence[bytes], slots: Sequence[int]) -> None:
-        """Add reference templates into empty slots."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +51,7 @@ def copy_segment(comparer: TemplateComparer, packed: PackedSegment) -> Segment:
 
 def add_rows(segment: Segment, rows: Sequence[TemplateRow]) -> None:
     """Put templates into their slots, which must be empty."""
-    if isinstance(segment, BatchSegment):
-        segment.add_many([row.ciphertext for row in rows], [row.slot for row in rows])
-        return
-    for row in rows:
-        segment.add(row.ciphertext, row.slot)
+    segment.add_many([row.ciphertext for row in rows], [row.slot for row in rows])
 
 
 def without_erased(

@@ -1,0 +1,1 @@
+"""The demo: photographs in, decisions out, and a look at what each service saw on the way."""

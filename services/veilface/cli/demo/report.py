@@ -1,0 +1,259 @@
+"""The demo's findings as tables for people and as one JSON document."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from veilface.cli.demo.collection import Collection
+from veilface.cli.demo.exchange import calls_document, sights_document, summarize_calls, summarize_sights
+from veilface.cli.demo.findings import Findings, PairFinding, SearchFinding, SubjectFinding
+from veilface.cli.documents import decision_word, error_document
+from veilface.cli.tables import facts, size, table
+from veilface.client.steps import Service, Step
+
+_MOST_ROWS = 12
+
+_KEPT_FROM = {
+    Service.EMBEDDING: "sees the photograph and its embedding, in memory only",
+    Service.MATCHING: "sees ciphertexts; never an image, an embedding, a score or a decision",
+    Service.KEYS: "sees score ciphertexts; never an image or an embedding",
+}
+
+
+def tables(collection: Collection, findings: Findings) -> Iterator[RenderableType]:
+    """Everything a person may want to read, in order."""
+    yield _pairs_table(findings.pairs)
+    if findings.subjects:
+        yield _subjects_table(findings.subjects)
+    if findings.searches:
+        yield _searches_table(findings.searches, len(collection.enrolled))
+    yield _calls_table(findings.steps)
+    yield _sights_table(findings.steps)
+    if findings.failed:
+        yield _failed_table(findings)
+    yield _summary(collection, findings)
+
+
+def document(collection: Collection, findings: Findings, seconds: float) -> dict[str, Any]:
+    """The findings as JSON."""
+    return {
+        "origin": collection.origin,
+        "photograph_count": len(collection.photographs),
+        "person_count": len(collection.subjects),
+        "all_right": findings.all_right,
+        "threshold_profile": findings.threshold_profile,
+        "pair_count": len(findings.pairs),
+        "accuracy": findings.accuracy,
+        "fmr": findings.fmr,
+        "fnmr": findings.fnmr,
+        "rank_1_rate": findings.rank_1_rate,
+        "fpir": findings.fpir,
+        "seconds": round(seconds, 3),
+        "pairs": [_pair_document(finding) for finding in findings.pairs],
+        "verifications": [_subject_document(finding) for finding in findings.subjects],
+        "identifications": [_search_document(finding) for finding in findings.searches],
+        "failed": [{"photograph": path.name, **error_document(error)} for path, error in findings.failed],
+        "calls": calls_document(findings.steps),
+        "services_saw": sights_document(findings.steps),
+    }
+
+
+def _pairs_table(findings: Sequence[PairFinding]) -> Table:
+    shown = _chosen(findings, [finding.pair.is_mated for finding in findings], [each.is_right for each in findings])
+    made = table(
+        "reference", "probe", "truth", "decided", "", "ms", title=_title("Same person?", shown, findings), right=("ms",)
+    )
+    for finding in shown:
+        made.add_row(
+            _name(finding.pair.reference),
+            _name(finding.pair.probe),
+            _truth(finding.pair.is_mated),
+            _decided(finding.verification.is_match),
+            _mark(finding.is_right),
+            _milliseconds(finding.verification.steps),
+        )
+    return made
+
+
+def _subjects_table(findings: Sequence[SubjectFinding]) -> Table:
+    shown = _chosen(findings, [finding.is_mated for finding in findings], [each.is_right for each in findings])
+    title = _title("Is it who it claims to be? (1:1 against the gallery)", shown, findings)
+    made = table("probe", "claims to be", "truth", "decided", "", "ms", title=title, right=("ms",))
+    for finding in shown:
+        made.add_row(
+            _name(finding.probe),
+            finding.subject,
+            _truth(finding.is_mated),
+            _decided(finding.verification.is_match),
+            _mark(finding.is_right),
+            _milliseconds(finding.verification.steps),
+        )
+    return made
+
+
+def _searches_table(findings: Sequence[SearchFinding], enrolled_count: int) -> Table:
+    shown = _chosen(
+        findings, [finding.search.subject is not None for finding in findings], [each.is_right for each in findings]
+    )
+    title = _title(f"Who is it? (1:N among {enrolled_count} enrolled)", shown, findings)
+    made = table("probe", "truth", "found", "", "ms", title=title, right=("ms",))
+    for finding in shown:
+        made.add_row(
+            _name(finding.search.probe),
+            finding.search.subject or "[dim]a stranger[/]",
+            finding.found or "[dim]nobody[/]",
+            _mark(finding.is_right),
+            _milliseconds(finding.identification.steps),
+        )
+    return made
+
+
+def _calls_table(steps: Sequence[Step]) -> Table:
+    numbers = ("calls", "ms", "sent", "received")
+    made = table("service", "call", *numbers, title="What each step cost (medians)", right=numbers)
+    for summary in summarize_calls(steps):
+        made.add_row(
+            summary.service.value,
+            summary.call,
+            str(summary.count),
+            f"{summary.milliseconds:.1f}",
+            size(summary.sent_bytes),
+            size(summary.received_bytes),
+        )
+    return made
+
+
+def _sights_table(steps: Sequence[Step]) -> Table:
+    made = table(
+        "service",
+        "",
+        "what",
+        "number",
+        "bytes",
+        "8 bytes of one",
+        title="What each service saw",
+        right=("number", "bytes"),
+    )
+    sights = summarize_sights(steps)
+    for service in Service:
+        own = [sight for sight in sights if sight.service is service]
+        for sight in own:
+            made.add_row(
+                service.value,
+                "made" if sight.is_made else "was shown",
+                sight.kind.value,
+                str(sight.count),
+                size(sight.total_bytes),
+                sight.excerpt or "[dim]stays with its owner[/]",
+            )
+        made.add_row("", "", f"[dim]{_KEPT_FROM[service]}[/]", "", "", "")
+    return made
+
+
+def _failed_table(findings: Findings) -> Table:
+    made = table("photograph", "reason", "problem", title="Photographs that could not be used")
+    for path, error in findings.failed:
+        made.add_row(_name(path), error.reason.value, error.message)
+    return made
+
+
+def _summary(collection: Collection, findings: Findings) -> Table:
+    mated = sum(finding.pair.is_mated for finding in findings.pairs)
+    known = sum(finding.search.subject is not None for finding in findings.searches)
+    rows = [
+        ("photographs", f"{len(collection.photographs)} of {len(collection.subjects)} people: {collection.origin}"),
+        ("threshold", findings.threshold_profile),
+        ("1:1 accuracy", f"{_percent(findings.accuracy)} of {len(findings.pairs)} pairs"),
+        ("FMR", f"{_percent(findings.fmr)} of {len(findings.pairs) - mated} non-mated pairs"),
+        ("FNMR", f"{_percent(findings.fnmr)} of {mated} mated pairs"),
+        ("rank-1 rate", f"{_percent(findings.rank_1_rate)} of {known} searches"),
+    ]
+    if len(findings.searches) > known:
+        rows.append(("FPIR", f"{_percent(findings.fpir)} of {len(findings.searches) - known} strangers"))
+    rows.append(
+        ("verdict", "[bold green]every decision was right[/]" if findings.all_right else "[bold red]not all right[/]")
+    )
+    return facts(rows)
+
+
+def _chosen(findings: Sequence[Any], mated: Sequence[bool], right: Sequence[bool]) -> Sequence[Any]:
+    if len(findings) <= _MOST_ROWS:
+        return findings
+    # Everything that went wrong, and some of each kind.
+    wrong = [position for position, is_right in enumerate(right) if not is_right]
+    some = [position for position, is_mated in enumerate(mated) if is_mated][: _MOST_ROWS // 2]
+    others = [position for position, is_mated in enumerate(mated) if not is_mated]
+    chosen = {*wrong, *some, *others[: _MOST_ROWS - len(some)]}
+    return [findings[position] for position in sorted(chosen)]
+
+
+def _title(question: str, shown: Sequence[Any], findings: Sequence[Any]) -> str:
+    return question if len(shown) == len(findings) else f"{question} ({len(shown)} of {len(findings)} shown)"
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}" if len(path.stem) < 8 and path.parent.name else path.name
+
+
+def _truth(is_mated: bool) -> str:
+    return "same" if is_mated else "different"
+
+
+def _decided(is_match: bool) -> Text:
+    return Text("match", "green") if is_match else Text("no match", "yellow")
+
+
+def _mark(is_right: bool) -> Text:
+    return Text("✓", "green") if is_right else Text("✗ wrong", "bold red")
+
+
+def _milliseconds(steps: Sequence[Step]) -> str:
+    return f"{sum(step.milliseconds for step in steps):.1f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def _pair_document(finding: PairFinding) -> dict[str, Any]:
+    return {
+        "reference": finding.pair.reference.name,
+        "probe": finding.pair.probe.name,
+        "mated": finding.pair.is_mated,
+        "decision": decision_word(finding.verification.is_match),
+        "right": finding.is_right,
+        **_cost_document(finding.verification.steps),
+    }
+
+
+def _subject_document(finding: SubjectFinding) -> dict[str, Any]:
+    return {
+        "probe": finding.probe.name,
+        "subject": finding.subject,
+        "mated": finding.is_mated,
+        "decision": decision_word(finding.verification.is_match),
+        "right": finding.is_right,
+        **_cost_document(finding.verification.steps),
+    }
+
+
+def _search_document(finding: SearchFinding) -> dict[str, Any]:
+    return {
+        "probe": finding.search.probe.name,
+        "subject": finding.search.subject,
+        "found": finding.found,
+        "right": finding.is_right,
+        "candidates": [candidate.subject for candidate in finding.identification.candidates],
+        **_cost_document(finding.identification.steps),
+    }
+
+
+def _cost_document(steps: Sequence[Step]) -> dict[str, Any]:
+    return {
+        "milliseconds": {step.call: round(step.milliseconds, 3) for step in steps},
+        "sent_bytes": {step.call: step.sent_bytes for step in steps},
+    }
