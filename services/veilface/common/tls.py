@@ -40,6 +40,7 @@ class WatchedTlsFiles:
         self._lock = threading.Lock()
         self._versions = self._look()
         self._contents = self._load()
+        self._unusable: _FileVersions | None = None
 
     @property
     def contents(self) -> TlsContents:
@@ -56,12 +57,13 @@ class WatchedTlsFiles:
         """
         with self._lock:
             versions = self._look()
-            if versions == self._versions:
+            if versions in (self._versions, self._unusable):
                 return False
             try:
                 self._contents = self._load()
             except ConfigurationError as error:
                 structlog.get_logger().warning("certificate_not_usable", problem=error.message)
+                self._unusable = versions
                 return False
             self._versions = versions
             structlog.get_logger().info("certificate_reloaded")

@@ -37,10 +37,11 @@ class Metric(StrEnum):
 
 
 class TemplateUse(StrEnum):
-    """The side of a comparison that a template is for."""
+    """The side of a comparison that a template is for. A plaintext probe shows the matcher who is asked about."""
 
     PROBE = "probe"
     REFERENCE = "reference"
+    PLAINTEXT_PROBE = "plaintext-probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,10 @@ class TemplateComparer(Protocol):
         """The score ciphertext of one reference against one probe; it decrypts to one score and nothing else."""
         ...
 
-    def prepare_probe(self, probe: bytes, space: TemplateSpace) -> PreparedProbe:
-        """Make a probe ready for `search`."""
+    def prepare_probe(
+        self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE
+    ) -> PreparedProbe:
+        """Make a probe, encrypted or in the clear, ready for `search`."""
         ...
 
     def new_segment(self, space: TemplateSpace) -> Segment:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import Counter
 
-from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
 from veilface.common.identity import AccessPolicy
@@ -18,19 +17,19 @@ from veilface.common.process import run
 from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
 from veilface.common.signing import Signer, TrustStore
-from veilface.crypto.contract import Scheme, ScoreDecrypter
-from veilface.crypto.secret.registry import generate_key, load_decrypter
+from veilface.crypto.contract import Reencrypter
+from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
 from veilface.keys.access import DEFAULT_ACCESS
 from veilface.keys.domain.administration import KeyAdministration
 from veilface.keys.domain.alternation import AlternationMonitor
 from veilface.keys.domain.audit import AuditReading
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
-from veilface.keys.domain.reencryption import Reencrypter, ReencryptionKeys, ReencryptionMeans
+from veilface.keys.domain.reencryption import ReencryptionKeys, ReencryptionMeans
 from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.domain.vault import Vault
 from veilface.keys.hardening import protect_process_memory
-from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Startup, Sweeper
+from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
 from veilface.keys.servicer import KeyServicer, Rules
 from veilface.keys.settings import KeysSettings
 from veilface.keys.storage.audit import DurableAuditLog
@@ -48,15 +47,8 @@ def _access_policy(settings: KeysSettings) -> AccessPolicy:
     return AccessPolicy.from_file(settings.access_policy)
 
 
-def _load_decrypter(scheme: Scheme, profile: str, secret_key: memoryview) -> ScoreDecrypter:
-    # The registry passes the buffer on as it is: bytes would be a copy that nobody wipes.
-    return load_decrypter(scheme, profile, secret_key)  # type: ignore[arg-type]
-
-
 def _load_reencrypter(keys: ReencryptionKeys) -> Reencrypter:
-    raise InvalidArgumentError(
-        Reason.UNSUPPORTED_BY_SCHEME, f"templates of {keys.scheme.value} cannot be moved to another key version yet"
-    )
+    return load_reencrypter(keys.scheme, keys.profile, keys.secret_key, keys.target, keys.seeds)
 
 
 def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionMeans:
@@ -94,7 +86,7 @@ async def _main() -> None:
     database = Database(settings.database_url.get_secret_value())
     audit = DurableAuditLog(database, settings.audit_file, _now)
     vault = Vault(SqlKeyStore(database), generate_key, _now)
-    decrypters = DecrypterCache(vault, _load_decrypter, settings.open_keys)
+    decrypters = DecrypterCache(vault, load_decrypter, settings.open_keys)
     means = DecisionMeans(
         vault=vault,
         decrypters=decrypters,
@@ -117,17 +109,13 @@ async def _main() -> None:
         servicer,
         key_service_pb2_grpc.add_KeyServiceServicer_to_server,
     )
-    startup = Startup(database, audit, settings.master_key_source, means, readiness, _RETRY_S)
-    sweeper = Sweeper(means, pool, settings.maintenance_s)
-
-    async def keep_in_service() -> None:
-        await startup.run()
-        await sweeper.run()
-
+    maintenance = Maintenance(
+        database, audit, settings.master_key_source, means, readiness, _RETRY_S, settings.maintenance_s
+    )
     try:
         # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
         async with asyncio.TaskGroup() as tasks:
-            background = tasks.create_task(keep_in_service())
+            background = tasks.create_task(maintenance.run())
             await serve(settings, [registration], readiness, _access_policy(settings), metrics=metrics)
             background.cancel()
     finally:

@@ -1,6 +1,7 @@
 """What happens beside the calls: becoming ready, and regular sweeps."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -8,7 +9,6 @@ import structlog
 from veilface.common.errors import VeilfaceError
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
-from veilface.common.pool import BoundedPool
 from veilface.keys.domain.audit import audited
 from veilface.keys.domain.decide import DecisionMeans
 from veilface.keys.domain.master_key import MasterKeySource
@@ -24,12 +24,13 @@ _FORGET_AFTER = timedelta(hours=1)
 _KEEP_COUNTERS = timedelta(days=2)
 
 
-class Startup:
-    """Brings the vault into service, and tries again for as long as something is missing.
+class Maintenance:
+    """Brings the vault into service and keeps it there, trying again for as long as something is missing.
 
     Args:
         source: Where the master key comes from.
         retry_s: Seconds between attempts.
+        interval_s: Seconds between sweeps.
     """
 
     def __init__(
@@ -40,63 +41,59 @@ class Startup:
         means: DecisionMeans,
         readiness: Readiness,
         retry_s: float,
+        interval_s: float,
     ) -> None:
-        self._steps = {
-            DATABASE: database.migrate,
-            AUDIT: audit.open,
-            MASTER_KEY: lambda: means.vault.unseal(source.load()),
-        }
+        self._database = database
+        self._audit = audit
+        self._source = source
+        self._means = means
         self._readiness = readiness
         self._retry_s = retry_s
-
-    async def run(self) -> None:
-        """Take the steps in order, each until it succeeds."""
-        for condition, step in self._steps.items():
-            last_problem = ""
-            while True:
-                try:
-                    await asyncio.to_thread(step)
-                    break
-                except VeilfaceError as error:
-                    self._readiness.fail(condition, error.message)
-                    if error.message != last_problem:
-                        structlog.get_logger().error(
-                            "not_serving", missing=condition, reason=error.reason.value, problem=error.message
-                        )
-                    last_problem = error.message
-                await asyncio.sleep(self._retry_s)
-            self._readiness.hold(condition)
-        structlog.get_logger().info("vault_unsealed")
-
-
-class Sweeper:
-    """Destroys versions whose time has come, and forgets what is not needed any more.
-
-    Args:
-        interval_s: Seconds between sweeps.
-    """
-
-    def __init__(self, means: DecisionMeans, pool: BoundedPool, interval_s: float) -> None:
-        self._means = means
-        self._pool = pool
         self._interval_s = interval_s
 
     async def run(self) -> None:
-        """Sweep until canceled. A failed sweep is logged and tried again at the next one."""
+        """Become ready, then sweep until canceled. A failed sweep is logged and tried again at the next one."""
+        await self._until_done(DATABASE, self._database.migrate)
+        await self._until_done(AUDIT, self._audit.open)
+        await self._until_done(MASTER_KEY, self._unseal)
+        structlog.get_logger().info("vault_unsealed")
         while True:
             await asyncio.sleep(self._interval_s)
             try:
-                await self._pool.run(self.sweep)
+                # Not on the pool of the calls: an overloaded service destroys what is due all the same.
+                await asyncio.to_thread(self.sweep)
             except VeilfaceError as error:
                 structlog.get_logger().warning("sweep_failed", reason=error.reason.value, problem=error.message)
+            if self._means.vault.is_sealed:
+                await self._until_done(MASTER_KEY, self._unseal)
 
     def sweep(self) -> None:
-        """Do it once."""
+        """Destroy versions whose time has come, and forget what is not needed any more."""
         means = self._means
         for name in means.vault.due_for_destruction():
             with audited(means.audit, KEYS_IDENTITY, "destroy-version", str(name)) as entry:
                 entry.allow()
                 means.vault.destroy_due(name)
-        means.decrypters.drop_unusable()
         now = means.clock()
         means.ledger.forget(now - _FORGET_AFTER, (now - _KEEP_COUNTERS).date())
+        means.vault.seal_if_resealed()
+        means.decrypters.drop_unusable()
+
+    def _unseal(self) -> None:
+        self._means.vault.unseal(self._source.load())
+
+    async def _until_done(self, condition: str, step: Callable[[], None]) -> None:
+        last_problem = ""
+        while True:
+            try:
+                await asyncio.to_thread(step)
+                break
+            except VeilfaceError as error:
+                self._readiness.fail(condition, error.message)
+                if error.message != last_problem:
+                    structlog.get_logger().error(
+                        "not_serving", missing=condition, reason=error.reason.value, problem=error.message
+                    )
+                last_problem = error.message
+            await asyncio.sleep(self._retry_s)
+        self._readiness.hold(condition)

@@ -38,5 +38,5 @@ async def test_a_channel_without_tls_to_another_machine_is_refused(open_one, tar
 
 async def test_a_channel_with_missing_files_names_the_file(tmp_path):
     tls = TlsSettings(certificate=tmp_path / "a.crt", private_key=tmp_path / "a.key", ca=tmp_path / "ca.crt")
-    with pytest.raises(ConfigurationError, match=r"ca\.crt"):
+    with pytest.raises(ConfigurationError, match=r"a\.crt"):
         open_channel("localhost:1", tls)

@@ -29,6 +29,9 @@ def measure_search(profile: str, count: int, dim: int) -> list[Measurement]:
     probe32 = probe.astype(np.float32)
     numpy_s = seconds(lambda: gallery.vectors @ probe32, 5)
     batch_s = seconds(lambda: owner.comparer.search_many([prepared] * _BATCH, gallery.segments, gallery.slots), 1)
+    plain = owner.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE)
+    weighed = owner.comparer.prepare_probe(plain, space, TemplateUse.PLAINTEXT_PROBE)
+    plain_s = seconds(lambda: owner.comparer.search(weighed, gallery.segments, gallery.slots), 3)
     answers = owner.comparer.search(prepared, gallery.segments, gallery.slots)
     bandwidth = read_bandwidth_gb_s()
     bytes_per_s = gallery.segment_bytes / search_s / 1e9
@@ -73,6 +76,18 @@ def measure_search(profile: str, count: int, dim: int) -> list[Measurement]:
             ),
             "one probe at a time",
             search_s * 1e3,
+        ),
+        against(
+            Measurement(
+                "search with a plaintext probe, per template",
+                plain_s / count * 1e6,
+                "us",
+                n=count,
+                dim=dim,
+                threads=threads,
+            ),
+            "numpy float32 X @ v",
+            numpy_s / count * 1e6,
         ),
         against(
             Measurement("one comparison inside the search", us, "us", n=count, dim=dim, threads=threads),

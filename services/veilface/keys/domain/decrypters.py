@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from veilface.common.errors import FailedPreconditionError, NotFoundError
 from veilface.common.names import KeyVersionName
@@ -13,15 +12,6 @@ from veilface.crypto.contract import Scheme, ScoreDecrypter
 from veilface.keys.domain.vault import UsableVersion, Vault
 
 DecrypterLoader = Callable[[Scheme, str, memoryview], ScoreDecrypter]
-
-
-@runtime_checkable
-class Wipeable(Protocol):
-    """A decrypter that can overwrite its secret key."""
-
-    def wipe(self) -> None:
-        """Overwrite it. The decrypter is of no use afterwards."""
-        ...
 
 
 @dataclass(slots=True)
@@ -114,5 +104,5 @@ class DecrypterCache:
 
 
 def _wipe_if_unused(loaded: _Loaded) -> None:
-    if loaded.is_dropped and loaded.leases == 0 and isinstance(loaded.decrypter, Wipeable):
+    if loaded.is_dropped and loaded.leases == 0:
         loaded.decrypter.wipe()

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +24,11 @@ from veilface.common.errors import (
 from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import KeyVersionName
 from veilface.common.signing import Signer, TrustStore
-from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
+from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, TemplateSpace, TemplateUse
 from veilface.keys.domain.audit import AuditEntry, AuditLog, audited
-from veilface.keys.domain.decrypters import Wipeable
 from veilface.keys.domain.ledger import Charge, Ledger, QuotaKind
 from veilface.keys.domain.policy import Operation
 from veilface.keys.domain.vault import Clock, UsableVersion, Vault
-
-
-class Reencrypter(Protocol):
-    """Decrypts under one key version and encrypts under another. Safe for concurrent use."""
-
-    def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
-        """A fresh encryption of the same embedding under the target version.
-
-        Raises:
-            InvalidCiphertextError: For anything that is not a template of this space and use.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if it does not decrypt to a unit vector.
-        """
-        ...
-
-    def reencrypt_segment(self, segment: bytes, space: TemplateSpace, slots: NDArray[np.intp]) -> bytes:
-        """A new segment under the target version: its slot i holds the template of the old slot `slots[i]`.
-
-        Raises:
-            InvalidCiphertextError: For anything that is not a segment of this space, or a slot that it does not have.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if one of the templates is not a unit vector.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +145,7 @@ class Reencryption:
 
     def wipe(self) -> None:
         """Overwrite the secrets in use."""
-        if isinstance(self._reencrypter, Wipeable):
-            self._reencrypter.wipe()
+        self._reencrypter.wipe()
 
     def _charge(self, count: int) -> None:
         source = self._means.vault.resolve(self._source.version.name)

@@ -114,14 +114,23 @@ class Vault:
                 vault stays sealed.
         """
         for sealed in self._store.all_sealed():
-            if sealing_key_id(sealed.secret_key) != wrapper.key_id:
-                raise DataLossError(
-                    Reason.SEAL_BROKEN,
-                    f"this master key (id {wrapper.key_id.hex()}) is not the one that {sealed.context.key_version} was "
-                    f"sealed under (id {sealing_key_id(sealed.secret_key).hex()})",
-                )
+            _require_sealed_under(sealed, wrapper)
             check_context(sealed.secret_key, sealed.context, wrapper)
         self._wrapper = wrapper
+
+    def seal_if_resealed(self) -> None:
+        """Give up the master key if the vault was moved to another one.
+
+        Raises:
+            DataLossError: SEAL_BROKEN if that has happened. The vault is sealed then.
+        """
+        wrapper = self._require_unsealed()
+        try:
+            for sealed in self._store.all_sealed():
+                _require_sealed_under(sealed, wrapper)
+        except DataLossError:
+            self._wrapper = None
+            raise
 
     def create_key(self, name: KeyName, scheme: Scheme, profile: str, policy: KeyPolicy, *, transformed: bool) -> Key:
         """Make a key with version 1.
@@ -308,6 +317,8 @@ class Vault:
     def _new_version(
         self, name: KeyVersionName, scheme: Scheme, profile: str, transformed: bool, now: datetime
     ) -> StoredVersion:
+        # A key sealed under a master key that was replaced could not be opened after the next start.
+        self.seal_if_resealed()
         wrapper = self._require_unsealed()
         generated = self._generate(scheme, profile)
         context = SealContext(
@@ -400,6 +411,16 @@ def reseal(store: KeyStore, old: KeyWrapper, new: KeyWrapper) -> int:
     before = store.all_sealed()
     store.replace_sealed(before, [_rewrapped(sealed, old, new) for sealed in before])
     return len(before)
+
+
+def _require_sealed_under(sealed: SealedVersion, wrapper: KeyWrapper) -> None:
+    key_id = sealing_key_id(sealed.secret_key)
+    if key_id != wrapper.key_id:
+        raise DataLossError(
+            Reason.SEAL_BROKEN,
+            f"this master key (id {wrapper.key_id.hex()}) is not the one that {sealed.context.key_version} was sealed "
+            f"under (id {key_id.hex()})",
+        )
 
 
 def _rewrapped(sealed: SealedVersion, old: KeyWrapper, new: KeyWrapper) -> SealedVersion:

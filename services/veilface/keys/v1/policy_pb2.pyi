@@ -183,7 +183,7 @@ class Quotas(_message.Message):
     answers_per_target: _builtins.int
     """How many verifications against one subject are answered, to all callers together. Shipped: 32."""
     matches_per_candidate: _builtins.int
-    """How often identifications may name one and the same candidate, to all callers together. Shipped: 32."""
+    """How often identifications may name one and the same candidate, to all callers together. Shipped: 16."""
     reencryptions_per_caller: _builtins.int
     """How many templates one caller may have re-encrypted. Shipped: no limit."""
     def __init__(

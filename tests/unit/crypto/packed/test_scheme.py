@@ -239,3 +239,51 @@ def test_embeddings_that_cannot_be_scored_are_refused(
     with pytest.raises(InvalidArgumentError) as caught:
         keyring("ckks-packed-128").encryptor.encrypt(vector, TemplateSpace(64), TemplateUse.PROBE)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_plaintext_probe_gives_the_same_scores_in_a_smaller_answer(
+    name: str, metric: Metric, keyring: Callable[[str], Keyring]
+) -> None:
+    key = keyring(name)
+    space = TemplateSpace(100, metric)
+    n = key.profile.degree
+    vectors = unit_vectors(n, 100, 11)
+    bulk = SegmentEncryptor(key.material)
+    segments = [key.comparer.segment_from_bytes(bulk.encrypt(vectors, space), space) for _ in range(3)]
+    slots = [np.arange(n), np.arange(5), np.array([7])]
+    plain = key.encryptor.encrypt(vectors[7], space, TemplateUse.PLAINTEXT_PROBE)
+    prepared = key.comparer.prepare_probe(plain, space, TemplateUse.PLAINTEXT_PROBE)
+    answers = key.comparer.search(prepared, segments, slots)
+    expected = true_scores(vectors, vectors[7], metric)
+    for answer, occupied in zip(answers, slots, strict=True):
+        found = key.decrypter.decrypt(answer, space, occupied.size)
+        assert np.abs(found - expected[occupied]).max() < tolerance(key.profile, metric)
+    encrypted = key.comparer.prepare_probe(key.encryptor.encrypt(vectors[7], space, TemplateUse.PROBE), space)
+    assert len(answers[0]) < 0.7 * len(key.comparer.search(encrypted, segments[:1], slots[:1])[0])
+
+
+def test_plaintext_weights_of_the_largest_size_do_not_overflow() -> None:
+    from veilface.crypto.public.packed.kernels.multiply_add import LANES, SCRATCH, weigh
+    from veilface.crypto.public.packed.ring import addresses, reduction_constants
+
+    primes = CKKS_PACKED_128.data_primes[:2]
+    degree, count = CKKS_PACKED_128.degree, 4096
+    weights = np.array([[q - 1] * count for q in primes], dtype=np.uint64)
+    tiles = np.empty((2 * degree // LANES, count, 2, LANES), dtype=np.uint32)
+    tiles[: degree // LANES], tiles[degree // LANES :] = primes[0] - 1, primes[1] - 1
+    out = np.empty((1, 2, 2 * degree), dtype=np.uint32)
+    weigh(
+        weights,
+        addresses([tiles]),
+        count,
+        0,
+        len(tiles),
+        degree // LANES,
+        reduction_constants(primes),
+        np.empty(SCRATCH, dtype=np.uint64),
+        out,
+    )
+    for limb, q in enumerate(primes):
+        assert set(np.unique(out[0, :, limb * degree : (limb + 1) * degree])) == {count * (q - 1) * (q - 1) % q}

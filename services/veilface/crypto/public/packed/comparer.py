@@ -13,11 +13,12 @@ from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.compare import tensor_product
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.expand import expand
-from veilface.crypto.public.packed.kernels.multiply_add import LANES, SCRATCH, multiply_add
+from veilface.crypto.public.packed.kernels.multiply_add import LANES, SCRATCH, multiply_add, weigh
 from veilface.crypto.public.packed.parallel import run_parts, split, worker_count
+from veilface.crypto.public.packed.plaintext_probe import WeighedProbe, read_plaintext_probe
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import U32, addresses, reduction_constants
-from veilface.crypto.public.packed.scores import search_format, verify_format, write_scores
+from veilface.crypto.public.packed.scores import search_format, verify_format, weighed_format, write_scores
 from veilface.crypto.public.packed.segment import PackedSegment
 from veilface.crypto.public.packed.space import coordinate_count
 
@@ -41,7 +42,11 @@ class PackedComparer:
 
     def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
         """See `TemplateComparer.check_template`."""
-        wire.read_template(self.profile, coordinate_count(space, self.profile), use, ciphertext)
+        coordinates = coordinate_count(space, self.profile)
+        if use is TemplateUse.PLAINTEXT_PROBE:
+            read_plaintext_probe(ciphertext, coordinates, self.profile)
+        else:
+            wire.read_template(self.profile, coordinates, use, ciphertext)
 
     def compare(self, reference: bytes, probe: bytes, space: TemplateSpace) -> bytes:
         """See `TemplateComparer.compare`."""
@@ -54,9 +59,13 @@ class PackedComparer:
         )
         return write_scores(product, coordinates, None, verify_format(profile), profile)
 
-    def prepare_probe(self, probe: bytes, space: TemplateSpace) -> ExpandedProbe:
-        """Expand a probe: see `TemplateComparer.prepare_probe`."""
+    def prepare_probe(
+        self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE
+    ) -> ExpandedProbe | WeighedProbe:
+        """Expand a probe, unless it is in the clear: see `TemplateComparer.prepare_probe`."""
         coordinates = coordinate_count(space, self.profile)
+        if use is TemplateUse.PLAINTEXT_PROBE:
+            return read_plaintext_probe(probe, coordinates, self.profile)
         residues = wire.read_template(self.profile, coordinates, TemplateUse.PROBE, probe)
         expanded = expand(residues, coordinates, self._keys)
         return ExpandedProbe(np.ascontiguousarray(expanded[:, ::-1]), coordinates)
@@ -79,6 +88,9 @@ class PackedComparer:
         self, probes: Sequence[PreparedProbe], segments: Sequence[Segment], slots: Sequence[NDArray[np.intp]]
     ) -> list[list[bytes]]:
         """Search for several probes in one pass over the segments: the score ciphertexts by probe, then segment."""
+        weighed = [probe for probe in probes if isinstance(probe, WeighedProbe)]
+        if weighed and len(weighed) == len(probes):
+            return [self._weigh(probe, segments, slots) for probe in weighed]
         profile = self.profile
         expanded = [probe for probe in probes if isinstance(probe, ExpandedProbe)]
         packed = [segment for segment in segments if isinstance(segment, PackedSegment)]
@@ -96,6 +108,36 @@ class PackedComparer:
             results[p][s] = write_scores(products[p, s], count, slots[s], form, profile)
 
         run_parts([partial(finish, p, s) for p in range(len(expanded)) for s in range(len(packed))])
+        return results
+
+    def _weigh(
+        self, probe: WeighedProbe, segments: Sequence[Segment], slots: Sequence[NDArray[np.intp]]
+    ) -> list[bytes]:
+        profile = self.profile
+        limbs = profile.segment_limbs
+        packed = [segment for segment in segments if isinstance(segment, PackedSegment)]
+        if len(packed) != len(segments) or any(segment.coordinates != probe.coordinates for segment in packed):
+            raise InvalidArgumentError(Reason.WRONG_DIMENSION, "probe and segments must be of one template space")
+        tiles = limbs * profile.degree // LANES
+        out: U32 = np.empty((len(packed), 2, tiles * LANES), dtype=np.uint32)
+        segment_addresses = addresses([segment.tiles for segment in packed])
+        constants = reduction_constants(profile.data_primes[:limbs])
+
+        def score(first: int, last: int) -> None:
+            sums = np.empty(SCRATCH, dtype=np.uint64)
+            tiles_per_limb = profile.degree // LANES
+            count = probe.coordinates
+            weigh(probe.weights, segment_addresses, count, first, last, tiles_per_limb, constants, sums, out)
+
+        run_parts([partial(score, first, last) for first, last in split(tiles, worker_count())])
+        form = weighed_format(profile)
+        results = [b""] * len(packed)
+
+        def finish(s: int) -> None:
+            product = out[s].reshape(2, limbs, profile.degree)
+            results[s] = write_scores(product, probe.coordinates, slots[s], form, profile)
+
+        run_parts([partial(finish, s) for s in range(len(packed))])
         return results
 
     def _products(self, probes: list[ExpandedProbe], segments: list[PackedSegment], coordinates: int) -> U32:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from veilface.crypto.contract import PublicMaterial, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import seal, wire
+from veilface.crypto.public.packed.plaintext_probe import write_plaintext_probe
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import U32, prime_ring
 from veilface.crypto.public.packed.space import coordinate_count, coordinates
@@ -73,6 +74,8 @@ class PackedEncryptor:
         """
         profile = self.profile
         values = coordinates(embedding, space, use, profile)
+        if use is TemplateUse.PLAINTEXT_PROBE:
+            return write_plaintext_probe(values, profile)
         if use is TemplateUse.PROBE:
             values = values[::-1]
         log_scale = profile.template_log_scale

@@ -54,6 +54,7 @@ class ScoreFormat:
     limbs: int
     log_scale: int
     scale: float
+    polynomials: int = 3
 
 
 @lru_cache(maxsize=16)
@@ -64,6 +65,14 @@ def search_format(profile: PackedProfile) -> ScoreFormat:
         scale /= prime
     log_scale = 2 * profile.segment_log_scale - RESIDUE_BITS * (profile.segment_limbs - profile.search_score_limbs)
     return ScoreFormat(wire.Kind.SEARCH_SCORES, profile.search_score_limbs, log_scale, scale)
+
+
+@lru_cache(maxsize=16)
+def weighed_format(profile: PackedProfile) -> ScoreFormat:
+    """Scores of a search with a plaintext probe: two polynomials, and a probe at the scale 2^segment_log_scale."""
+    form = search_format(profile)
+    scale = form.scale / segment_scale(profile) * 2.0**profile.segment_log_scale
+    return ScoreFormat(wire.Kind.WEIGHED_SCORES, form.limbs, form.log_scale, scale, polynomials=2)
 
 
 @lru_cache(maxsize=16)
@@ -90,7 +99,7 @@ def write_scores(
     """A score ciphertext.
 
     Args:
-        product: uint32 (3, limbs, n) in the NTT domain; overwritten.
+        product: uint32 (polynomials, limbs, n) in the NTT domain; overwritten.
         coordinates: How many coordinates were multiplied.
         slots: The slots whose scores are wanted, ascending; None for a 1:1 comparison.
         form: From `search_format` or `verify_format`.
@@ -105,11 +114,9 @@ def write_scores(
         occupied = np.zeros(profile.degree, dtype=np.uint8)
         occupied[slots] = 1
         bitmap = np.packbits(occupied, bitorder="little").tobytes()
-    pieces = [
-        np.concatenate([values[0, limb, positions], values[1, limb], values[2, limb]]) for limb in range(form.limbs)
-    ]
+    pieces = [np.concatenate([values[0, limb, positions], *values[1:, limb]]) for limb in range(form.limbs)]
     payload = bitmap + bitpack.pack(np.concatenate(pieces), RESIDUE_BITS)
-    header = wire.Header(form.kind, 3, form.limbs, form.log_scale, coordinates, positions.size)
+    header = wire.Header(form.kind, form.polynomials, form.limbs, form.log_scale, coordinates, positions.size)
     return wire.write(profile, header, payload)
 
 
@@ -119,19 +126,20 @@ def read_scores(
     """Parse a score ciphertext strictly.
 
     Returns:
-        The coefficients of the first polynomial that are scores (limbs, score_count), the other two polynomials
-        (2, limbs, n), both in the coefficient domain, and the positions of the scores (score_count,).
+        The coefficients of the first polynomial that are scores (limbs, score_count), the other polynomials
+        (polynomials - 1, limbs, n), both in the coefficient domain, and the positions of the scores (score_count,).
 
     Raises:
         InvalidCiphertextError: for anything else.
     """
     degree = profile.degree
-    is_search = form.kind is wire.Kind.SEARCH_SCORES
+    is_search = form.kind is not wire.Kind.VERIFY_SCORE
+    others_count = form.polynomials - 1
     if not 1 <= score_count <= (degree if is_search else 1):
         raise InvalidCiphertextError(Reason.WRONG_SIZE, f"a score ciphertext cannot hold {score_count} scores")
     bitmap_bytes = degree // 8 if is_search else 0
-    residue_count = form.limbs * (score_count + 2 * degree)
-    header = wire.Header(form.kind, 3, form.limbs, form.log_scale, coordinates, score_count)
+    residue_count = form.limbs * (score_count + others_count * degree)
+    header = wire.Header(form.kind, form.polynomials, form.limbs, form.log_scale, coordinates, score_count)
     size = bitmap_bytes + bitpack.packed_bytes(residue_count, RESIDUE_BITS)
     payload = wire.read(profile, header, size, data)
     if is_search:
@@ -148,5 +156,5 @@ def read_scores(
     per_limb = residues.reshape(form.limbs, -1)
     wire.check_residues(per_limb[:, None, :].transpose(1, 0, 2), profile.data_primes)
     scores = np.ascontiguousarray(per_limb[:, :score_count])
-    others = per_limb[:, score_count:].reshape(form.limbs, 2, degree).transpose(1, 0, 2)
+    others = per_limb[:, score_count:].reshape(form.limbs, others_count, degree).transpose(1, 0, 2)
     return scores, np.ascontiguousarray(others), positions

@@ -34,6 +34,8 @@ class Kind(IntEnum):
     PUBLIC_KEY = 6
     EVALUATION_KEYS = 7
     SECRET_KEY = 8
+    PLAINTEXT_PROBE = 9
+    WEIGHED_SCORES = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
-from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format
+from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format, weighed_format
 from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
@@ -36,9 +36,10 @@ class PackedDecrypter:
         scores, others, positions = read_scores(ciphertext, coordinates, score_count, form, profile)
         for limb in range(form.limbs):
             ring = prime_ring(profile.data_primes[limb], profile.degree)
-            for polynomial in range(2):
+            for polynomial in range(form.polynomials - 1):
                 to_ntt(others[polynomial, limb], ring)
-            product = self._secret.multiply(others[0, limb], others[1, limb], limb)
+            second = others[1, limb] if form.polynomials == 3 else np.zeros_like(others[0, limb])
+            product = self._secret.multiply(others[0, limb], second, limb)
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
         center = round(score_center(space, profile) * form.scale)
@@ -49,7 +50,7 @@ class PackedDecrypter:
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
         if len(ciphertext) >= wire.HEADER_BYTES:
-            for form in (search_format(self.profile), verify_format(self.profile)):
+            for form in (search_format(self.profile), verify_format(self.profile), weighed_format(self.profile)):
                 if ciphertext[4] == form.kind:
                     return form
         raise InvalidCiphertextError(Reason.WRONG_USE, "expected a score ciphertext of a ckks-packed key")

@@ -117,6 +117,61 @@ def _dot_block(probes: int, segments: int, groups: int) -> Any:
     return dot_block
 
 
+@intrinsic
+def _weigh_tile(typing_context, weights, segment0, segment1, coordinates, sums):
+    """sums[2][2][32] (uint64) = one tile of two segments times scalar weights, unreduced; arguments are addresses."""
+    address = types.uint64
+    signature = types.void(address, address, address, types.int64, address)
+    groups = LANES // _VECTOR
+
+    def codegen(context, builder, signature, args):
+        count, out = args[3], args[4]
+        zero = ir.Constant(_V64, [0] * _VECTOR)
+
+        def pointer(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
+            return builder.inttoptr(builder.add(base, ir.Constant(_I64, offset)), kind.as_pointer())
+
+        before = builder.block
+        loop = builder.append_basic_block("coordinate")
+        after = builder.append_basic_block("done")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        index = builder.phi(_I64)
+        index.add_incoming(ir.Constant(_I64, 0), before)
+        totals = {}
+        for key in product(range(2), range(2), range(groups)):
+            totals[key] = builder.phi(_V64)
+            totals[key].add_incoming(zero, before)
+        offset = builder.mul(index, ir.Constant(_I64, _TILE_BYTES))
+        weight_address = builder.add(args[0], builder.mul(index, ir.Constant(_I64, 8)))
+        weight = builder.load(pointer(weight_address, 0, _I64), align=8)
+        single = builder.insert_element(ir.Constant(_V64, ir.Undefined), weight, ir.Constant(_I32, 0))
+        everywhere = ir.Constant(ir.VectorType(_I32, _VECTOR), [0] * _VECTOR)
+        weight_vector = builder.shuffle_vector(single, ir.Constant(_V64, ir.Undefined), everywhere)
+        results = {}
+        for s, base in enumerate(args[1:3]):
+            row = builder.add(base, offset)
+            for line in range(0, _TILE_BYTES, 64):
+                _prefetch(builder, pointer(row, _PREFETCH_COORDINATES * _TILE_BYTES + line, _I8))
+            for polynomial in range(2):
+                for group in range(groups):
+                    at = 4 * (LANES * polynomial + _VECTOR * group)
+                    value = builder.zext(builder.load(pointer(row, at, _V32), align=4), _V64)
+                    key = s, polynomial, group
+                    results[key] = _multiply_add(builder, totals[key], value, weight_vector)
+        following = builder.add(index, ir.Constant(_I64, 1))
+        index.add_incoming(following, loop)
+        for key, phi in totals.items():
+            phi.add_incoming(results[key], loop)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+        builder.position_at_end(after)
+        for number, key in enumerate(totals):
+            builder.store(results[key], pointer(out, 8 * _VECTOR * number, _V64), align=8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 _dot_1x1 = _dot_block(1, 1, 4)
 _dot_1x2 = _dot_block(1, 2, 4)
 _dot_2x2 = _dot_block(2, 2, 2)
@@ -181,3 +236,30 @@ def multiply_add(probes, segments, coordinates, first_tile, last_tile, tiles_per
                     done += count
                 p += 2 if square else 1
             s += 2 if paired else 1
+
+
+@njit(nogil=True, cache=True)
+def weigh(weights, segments, coordinates, first_tile, last_tile, tiles_per_limb, constants, sums, out):
+    """Tiles first_tile..last_tile of every segment times a probe in the clear; needs no expansion.
+
+    weights: uint64 (limbs, coordinates) residues. segments, constants, sums as in `multiply_add`. out: uint32
+    (S, 2, tiles * 32). At most 4096 coordinates.
+    """
+    scratch = uint64(sums.ctypes.data)
+    for tile in range(first_tile, last_tile):
+        limb = tile // tiles_per_limb
+        row = constants[limb]
+        q, two32, two32_shoup, one_shoup = row[0], row[1], row[2], row[3]
+        offset = tile * coordinates * _TILE_BYTES
+        weight_address = uint64(weights[limb].ctypes.data)
+        for s in range(0, segments.shape[0], 2):
+            pair = min(2, segments.shape[0] - s)
+            s0 = uint64(segments[s] + offset)
+            s1 = uint64(segments[s + pair - 1] + offset)
+            _weigh_tile(weight_address, s0, s1, coordinates, scratch)
+            for member in range(pair):
+                for polynomial in range(2):
+                    for lane in range(LANES):
+                        at = (2 * member + polynomial) * LANES + lane
+                        value = reduce_wide(sums[at], q, two32, two32_shoup, one_shoup)
+                        out[s + member, polynomial, tile * LANES + lane] = value
