@@ -59,8 +59,8 @@ def test_every_mated_pair_scores_higher_than_every_other_pair(
     scores: Scores, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled():
-        print(f"\n{scores.faces.origin}: cosines mated {scores.mated.min():.4f} to {scores.mated.max():.4f}, "
-              f"others {scores.non_mated.min():.4f} to {scores.non_mated.max():.4f}")  # fmt: skip
+        print(f"\n{scores.faces.origin}: {scores.mated.size} mated, cosine from {scores.mated.min():.4f} upward; "
+              f"{scores.non_mated.size} others, up to {scores.non_mated.max():.4f}")  # fmt: skip
         for name, threshold in (("strict", STRICT), ("balanced", BALANCED), ("lenient", LENIENT)):
             print(f"  {name} {threshold}: FMR {scores.fmr(threshold):.2%}, FNMR {scores.fnmr(threshold):.2%}")
     assert scores.mated.min() > scores.non_mated.max()

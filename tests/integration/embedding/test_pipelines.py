@@ -28,6 +28,7 @@ from veilface.embedding.models.weights import (
     packaged_weights_folder,
 )
 
+EYES = (LandmarkType.LEFT_EYE, LandmarkType.RIGHT_EYE)
 FACENET = "facenet_weights.onnx"
 
 
@@ -125,7 +126,7 @@ def test_deepfaces_detector_finds_the_face_where_dlibs_own_does(
     (ours,), (theirs,) = default_pipeline.finder.find(image), deepface.finder.find(image)
     tolerance = ours.box.width / 5
     assert theirs.box.center.distance(ours.box.center) < tolerance
-    for eye in (LandmarkType.LEFT_EYE, LandmarkType.RIGHT_EYE):
+    for eye in EYES:
         assert theirs.landmarks[eye].distance(ours.landmarks[eye]) < tolerance
 
 

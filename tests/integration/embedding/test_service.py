@@ -31,7 +31,7 @@ def two_people() -> bytes:
     """A large face on the left, a smaller one on the right."""
     image = Image.new("RGB", (1000, 600), (128, 128, 128))
     image.paste(ImageOps.fit(Image.open(portrait_path("obama.jpg")).convert("RGB"), (500, 600)), (0, 0))
-    image.paste(ImageOps.fit(Image.open(portrait_path("biden.jpg")).convert("RGB"), (300, 360)), (650, 120))
+    image.paste(ImageOps.fit(Image.open(portrait_path("astronaut.png")).convert("RGB"), (300, 360)), (650, 120))
     return encoded(image, "JPEG")
 
 

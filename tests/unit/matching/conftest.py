@@ -71,7 +71,7 @@ class PlainComparer:
         self.comparisons += 1
         return np.array([_vector(reference) @ _vector(probe)]).tobytes()
 
-    def prepare_probe(self, probe, space):
+    def prepare_probe(self, probe, space, use):
         return _vector(probe)
 
     def new_segment(self, space):

@@ -12,9 +12,9 @@ from veilface.common.errors import InvalidArgumentError, Reason
 
 PAIR_FILE = "master.csv"
 
-# A key's policy allows 32 answers a day about one reference, and naming one candidate 32 times.
+# A key's policy allows 32 answers a day about one reference, and naming one candidate 16 times.
 _MOST_PAIRS_PER_REFERENCE = 30
-_MOST_SEARCHES_PER_PERSON = 20
+_MOST_SEARCHES_PER_PERSON = 12
 
 _DECISIONS = {"yes": True, "no": False}
 

@@ -26,6 +26,14 @@ def check_profile(scheme: Scheme, profile: str) -> None:
     raise unsupported(scheme)
 
 
+def warm() -> None:
+    """Compile the kernels of the default scheme, so that the first request does not wait for them."""
+    from veilface.crypto.public.packed.profiles import DEFAULT_PROFILE, packed_profile
+    from veilface.crypto.public.packed.warm import warm as warm_packed
+
+    warm_packed(packed_profile(DEFAULT_PROFILE))
+
+
 def load_encryptor(material: PublicMaterial) -> TemplateEncryptor:
     """What encrypts templates under this public key."""
     if material.scheme is Scheme.CKKS_PACKED:

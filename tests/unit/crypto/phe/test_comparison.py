@@ -3,10 +3,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.crypto.phe.conftest import Party
+from tests.unit.crypto.phe.faces import embeddings, integer_scores
 from veilface.crypto.contract import Metric, TemplateSpace, TemplateUse
-
-from .conftest import Party
-from .faces import embeddings, integer_scores
 
 few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -93,7 +92,7 @@ def test_squared_euclidean_takes_embeddings_shorter_than_one(party: Party):
 
 
 def test_equal_coordinates_have_different_ciphertexts(party: Party):
-    ciphertexts = party.encryptor.encrypt_integers(np.zeros(64, dtype=np.int64))
+    ciphertexts = party.encryptor.encrypt_integers([0] * 64)
     assert len(set(ciphertexts)) == 64
     assert {party.private_key.decrypt(ciphertext) for ciphertext in ciphertexts} == {0}
 

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from tests.unit.crypto.phe.faces import embeddings, integer_scores
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe.factory import load_comparer, load_encryptor
 from veilface.crypto.secret.phe.factory import generate_key, load_decrypter
-
-from .faces import embeddings, integer_scores
 
 DIMENSION = 512
 

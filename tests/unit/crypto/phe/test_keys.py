@@ -3,16 +3,14 @@ import json
 import pickle
 
 import gmpy2
-import numpy as np
 import pytest
 
+from tests.unit.crypto.phe.conftest import Party
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Scheme
 from veilface.crypto.public.phe.public_key import parse_public_key
 from veilface.crypto.secret.phe.key_generation import generate_from_profile
 from veilface.crypto.secret.phe.private_key import parse_private_key
-
-from .conftest import Party
 
 
 def change(data: bytes, part: str, **fields: object) -> bytes:
@@ -52,7 +50,7 @@ def test_a_private_key_shows_and_hands_out_nothing(party: Party):
 
 def test_a_wiped_decrypter_is_useless(paillier: Party):
     key = parse_private_key(paillier.generated.secret_key, paillier.key.profile)
-    (ciphertext,) = paillier.encryptor.encrypt_integers(np.array([5]))
+    (ciphertext,) = paillier.encryptor.encrypt_integers([5])
     assert key.decrypt(ciphertext) == 5
     key.wipe()
     with pytest.raises(IndexError):

@@ -7,12 +7,11 @@ import pytest
 from gmpy2 import mpz
 from lightphe import LightPHE
 
+from tests.unit.crypto.phe.conftest import Party
+from tests.unit.crypto.phe.faces import embeddings, integer_scores
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe.lightphe_path import compare_with_lightphe
 from veilface.crypto.public.phe.public_key import LIGHTPHE_NAMES
-
-from .conftest import Party
-from .faces import embeddings, integer_scores
 
 MESSAGES = [0, 1, -1, 2000, -2000, 1 << 40, -(1 << 40)]
 
@@ -30,7 +29,7 @@ def plaintext_modulus(party: Party) -> int:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_our_ciphertexts_decrypt_in_lightphe(party: Party, message: int):
-    (ciphertext,) = party.encryptor.encrypt_integers(np.array([message]))
+    (ciphertext,) = party.encryptor.encrypt_integers([message])
     assert lightphe(party).cs.decrypt(int(ciphertext)) == message % plaintext_modulus(party)
 
 

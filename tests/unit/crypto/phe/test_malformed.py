@@ -3,12 +3,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.crypto.phe.conftest import Party
+from tests.unit.crypto.phe.faces import embeddings
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
-
-from .conftest import Party
-from .faces import embeddings
 
 SPACE = TemplateSpace(4)
 FACE = embeddings(1, 4, seed=31)[0]
@@ -88,7 +87,7 @@ def test_a_score_of_another_count_space_or_key_is_refused(party: Party, parties:
 
 
 def test_a_message_that_is_no_score_is_refused_not_returned(party: Party):
-    too_large = party.encryptor.encrypt_integers(np.array([1 << 30]))
+    too_large = party.encryptor.encrypt_integers([1 << 30])
     payload = wire.write_integers(party.key, too_large)
     with pytest.raises(InvalidCiphertextError) as error:
         party.decrypter.decrypt(wire.write(party.key, wire.Header(wire.Kind.VERIFY_SCORE, SPACE, 1), payload), SPACE, 1)

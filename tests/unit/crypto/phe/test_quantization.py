@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.crypto.phe.faces import embeddings
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.crypto.public.phe.quantization import SCALE, largest_squared_norm, quantize
-
-from .faces import embeddings
 
 
 @given(st.sampled_from([1, 2, 128, 512, 4096]), st.integers(0, 2**32), st.floats(0.9991, 1.0009))

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.unit.crypto.phe.conftest import Party
+from tests.unit.crypto.phe.faces import embeddings, integer_scores
 from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
 from veilface.crypto.contract import Metric, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe.segment import PheSegment
-
-from .conftest import Party
-from .faces import embeddings, integer_scores
 
 SPACE = TemplateSpace(12)
 FACES = embeddings(6, 12, seed=11)

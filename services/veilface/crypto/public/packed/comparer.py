@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,13 @@ class PackedComparer:
     def __init__(self, material: PublicMaterial) -> None:
         self.profile = packed_profile(material.profile)
         self._keys = EvaluationKeys.from_bytes(self.profile, material.evaluation_keys)
+
+    @classmethod
+    def with_keys(cls, keys: EvaluationKeys) -> Self:
+        """A comparer with keys that are parsed already."""
+        comparer = cls.__new__(cls)
+        comparer.profile, comparer._keys = keys.profile, keys
+        return comparer
 
     def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
         """See `TemplateComparer.check_template`."""

@@ -46,7 +46,7 @@ def least_primitive_root(prime: int, order: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrimeRing:
-    """One prime with its tables, each of shape (n,)."""
+    """One prime with its tables, each of shape (n,); the tails are those of `kernels.ntt`, (15, n / 16)."""
 
     prime: int
     degree: int
@@ -55,6 +55,10 @@ class PrimeRing:
     forward_shoup: U32
     inverse: U32
     inverse_shoup: U32
+    forward_tail: U32
+    forward_tail_shoup: U32
+    inverse_tail: U32
+    inverse_tail_shoup: U32
     degree_inverse: int
     powers: U64
     slot_exponents: NDArray[np.int64]
@@ -63,6 +67,13 @@ class PrimeRing:
         """X^exponent in the NTT domain, shape (n,); any integer exponent."""
         index = self.slot_exponents * (exponent % (2 * self.degree)) % (2 * self.degree)
         return self.powers[index].astype(np.uint32)
+
+
+def _tail(roots: U32) -> U32:
+    """The roots of the last four stages, by position inside a row of 16, then by row."""
+    rows = roots.size // 16
+    row = np.arange(rows)
+    return np.array([roots[(rows + row << stage) + h] for stage in range(4) for h in range(1 << stage)])
 
 
 @lru_cache(maxsize=32)
@@ -86,6 +97,10 @@ def prime_ring(prime: int, degree: int) -> PrimeRing:
         forward_shoup=shoup(forward, prime),
         inverse=inverse,
         inverse_shoup=shoup(inverse, prime),
+        forward_tail=_tail(forward),
+        forward_tail_shoup=_tail(shoup(forward, prime)),
+        inverse_tail=_tail(inverse),
+        inverse_tail_shoup=_tail(shoup(inverse, prime)),
         degree_inverse=pow(degree, -1, prime),
         powers=powers,
         slot_exponents=2 * index + 1,

@@ -118,6 +118,12 @@ class PheComparer:
             for segment, shown, response in zip(packed, slots, responses, strict=True)
         ]
 
+    def search_many(
+        self, probes: Sequence[PreparedProbe], segments: Sequence[Segment], slots: Sequence[NDArray[np.intp]]
+    ) -> list[list[bytes]]:
+        """See `TemplateComparer.search_many`. Probes share nothing here: it is one search after another."""
+        return [self.search(probe, segments, slots) for probe in probes]
+
     def _products(self, probe: PlannedProbe, segments: Sequence[PheSegment]) -> list[mpz]:
         """The packed scores of every segment, eight segments to a program."""
         tables = [segment.rows() for segment in segments]

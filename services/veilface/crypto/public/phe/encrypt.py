@@ -5,6 +5,8 @@ these schemes can multiply by a known number only. Whoever holds a probe templat
 embedding of the face asked about. A key's policy must allow that before such probes are made.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
@@ -29,16 +31,17 @@ class PheEncryptor:
 
         A reference is encrypted, one ciphertext per coordinate. A probe is written in plaintext: see the module.
         """
-        integers = quantize(embedding, space)
+        return self.encrypt_quantized(quantize(embedding, space), space, use)
+
+    def encrypt_quantized(self, integers: NDArray[np.int64], space: TemplateSpace, use: TemplateUse) -> bytes:
+        """A template of an embedding that is integers already, shape (dimension,)."""
         if use is TemplateUse.PROBE:
             return wire.write_probe(self.key, space, integers)
-        ciphertexts = self.encrypt_integers(reference_coordinates(integers, space))
+        ciphertexts = self.encrypt_integers(map(int, reference_coordinates(integers, space)))
         return wire.write_reference(self.key, space, ciphertexts)
 
-    def encrypt_integers(self, integers: NDArray[np.int64]) -> list[mpz]:
+    def encrypt_integers(self, integers: Iterable[int]) -> list[mpz]:
         """A fresh ciphertext of each integer; they decrypt in LightPHE too, modulo its plaintext modulus."""
-        zeros = self._zeros.take(len(integers))
-        return [
-            self.key.encode(int(integer)) * zero % self.key.modulus
-            for integer, zero in zip(integers, zeros, strict=True)
-        ]
+        encoded = [self.key.encode(integer) for integer in integers]
+        zeros = self._zeros.take(len(encoded))
+        return [message * zero % self.key.modulus for message, zero in zip(encoded, zeros, strict=True)]

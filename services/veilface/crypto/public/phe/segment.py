@@ -6,6 +6,7 @@ slot serve every template above it, so that filling a segment costs as many squa
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gmpy2
@@ -72,6 +73,11 @@ class PheSegment:
             self._change(slot, occupied=True)
             self._joining.append(_Joining(slot, rows))
 
+    def add_many(self, ciphertexts: Sequence[bytes], slots: Sequence[int]) -> None:
+        """See `Segment.add_many`. The templates before one that is refused stay."""
+        for ciphertext, slot in zip(ciphertexts, slots, strict=True):
+            self.add(ciphertext, slot)
+
     def subtract(self, ciphertext: bytes, slot: int) -> None:
         """See `Segment.subtract`. Raises as `add` does; the slot must hold a template."""
         self.layout.check(slot)
@@ -92,9 +98,7 @@ class PheSegment:
     def to_bytes(self) -> bytes:
         """See `Segment.to_bytes`."""
         ciphertexts = self._lanes.integers(self.rows())
-        positions = wire.write_positions(self.capacity, self.occupied)
-        header = wire.Header(wire.Kind.SEGMENT, self.space)
-        return wire.write(self._key, header, positions + wire.write_integers(self._key, ciphertexts))
+        return wire.write_segment(self._key, self.space, self.capacity, self.occupied, ciphertexts)
 
     @classmethod
     def from_bytes(
@@ -102,11 +106,9 @@ class PheSegment:
     ) -> "PheSegment":
         """Parse strictly. Raises InvalidCiphertextError."""
         segment = cls(space, key, lanes)
-        position_bytes = wire.position_bytes(segment.capacity)
-        size = position_bytes + coordinate_count(space) * key.profile.ciphertext_bytes
-        payload = wire.read(key, wire.Header(wire.Kind.SEGMENT, space), size, data)
-        segment._occupied[wire.read_positions(segment.capacity, payload[:position_bytes])] = True
-        segment._rows = lanes.rows(wire.read_integers(key, payload[position_bytes:]))
+        occupied, ciphertexts = wire.read_segment(key, space, segment.capacity, data)
+        segment._occupied[occupied] = True
+        segment._rows = lanes.rows(ciphertexts)
         return segment
 
     def _change(self, slot: int, *, occupied: bool) -> None:

@@ -164,6 +164,24 @@ def read_positions(capacity: int, data: memoryview) -> NDArray[np.intp]:
     return np.flatnonzero(present)
 
 
+def write_segment(
+    key: PhePublicKey, space: TemplateSpace, capacity: int, occupied: NDArray[np.intp], ciphertexts: list[mpz]
+) -> bytes:
+    """A segment: the occupied slots, then one ciphertext per coordinate."""
+    payload = write_positions(capacity, occupied) + write_integers(key, ciphertexts)
+    return write(key, Header(Kind.SEGMENT, space), payload)
+
+
+def read_segment(
+    key: PhePublicKey, space: TemplateSpace, capacity: int, data: bytes | memoryview
+) -> tuple[NDArray[np.intp], list[mpz]]:
+    """The occupied slots, ascending, and the ciphertexts. Raises InvalidCiphertextError."""
+    start = position_bytes(capacity)
+    size = start + coordinate_count(space) * key.profile.ciphertext_bytes
+    payload = read(key, Header(Kind.SEGMENT, space), size, data)
+    return read_positions(capacity, payload[:start]), read_integers(key, payload[start:])
+
+
 def position_bytes(capacity: int) -> int:
     """The length of a serialized set of slots."""
     return -(-capacity // 8)

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import gmpy2
 from gmpy2 import mpz
 
-from veilface.crypto.contract import Scheme
+from veilface.crypto.contract import Scheme, SecretBytes
 from veilface.crypto.public.phe.profiles import PheProfile
 from veilface.crypto.public.phe.public_key import PhePublicKey, malformed, parse_key_json, public_key_from_json
 
@@ -82,7 +82,7 @@ class PhePrivateKey:
         raise TypeError("a private key cannot be pickled or copied")
 
 
-def parse_private_key(data: bytes | bytearray | memoryview, profile: PheProfile) -> PhePrivateKey:
+def parse_private_key(data: SecretBytes, profile: PheProfile) -> PhePrivateKey:
     """A private key from its JSON, checked against its public key and the profile.
 
     Raises:

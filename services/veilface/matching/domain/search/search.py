@@ -115,7 +115,7 @@ class GallerySearch:
         if not comparer.supports_search:
             return RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage), 0.0
         begin = time.perf_counter()
-        prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space)
+        prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space, probe.statement.use)
         expand_time_s = time.perf_counter() - begin
         terms = PackingTerms(probe.statement.key_version, space)
         scorer = PackedScorer(self._library, self._scoring, comparer, prepared, terms, self._window_bytes)

@@ -9,16 +9,16 @@ from typing import Final
 
 from numba import njit, uint32, uint64
 
+from veilface.crypto.public.packed.kernels.butterflies import (
+    forward_strict_pair,
+    inverse_lazy_pair,
+    inverse_strict_pair,
+    reduced,
+)
 from veilface.crypto.public.packed.kernels.vector import COUNT as LANES
-from veilface.crypto.public.packed.kernels.vector import add, load, minimum, multiply_lazy, splat, store, subtract
+from veilface.crypto.public.packed.kernels.vector import add, load, multiply_lazy, splat, store, subtract
 
 ROW_BYTES: Final = 4 * LANES
-
-
-@njit(inline="always")
-def reduced(x, q):
-    """x mod q for lanes in [0, 2q), q < 2^31."""
-    return minimum(x, subtract(x, q))
 
 
 @njit(nogil=True, cache=True)
@@ -67,14 +67,6 @@ def forward_lazy(source, target, n, shift, roots, roots_shoup, prime):
             store(uint64(at + uint64(ROW_BYTES)), subtract(add(a, q2), b))
 
 
-@njit(inline="always")
-def _strict_pair(a, b, w, ws, q):
-    """The forward butterfly with reduced results."""
-    product = reduced(multiply_lazy(b, w, ws, q), q)
-    difference = subtract(a, product)
-    return reduced(add(a, product), q), minimum(difference, add(difference, q))
-
-
 @njit(nogil=True, cache=True)
 def forward_strict(source, target, n, roots, roots_shoup, prime):
     """target = forward transform of source for any prime below 2^31; lanes in [0, q) in and out."""
@@ -91,14 +83,14 @@ def forward_strict(source, target, n, roots, roots_shoup, prime):
             w3, w3s = splat(roots[2 * (m + i) + 1]), splat(roots_shoup[2 * (m + i) + 1])
             at = uint64(4 * i * t * ROW_BYTES)
             for _ in range(t):
-                a, c = _strict_pair(
+                a, c = forward_strict_pair(
                     load(uint64(origin + at)), load(uint64(origin + at + uint64(2) * stride)), w1, w1s, q
                 )
-                b, d = _strict_pair(
+                b, d = forward_strict_pair(
                     load(uint64(origin + at + stride)), load(uint64(origin + at + uint64(3) * stride)), w1, w1s, q
                 )
-                a, b = _strict_pair(a, b, w2, w2s, q)
-                c, d = _strict_pair(c, d, w3, w3s, q)
+                a, b = forward_strict_pair(a, b, w2, w2s, q)
+                c, d = forward_strict_pair(c, d, w3, w3s, q)
                 store(uint64(target + at), a)
                 store(uint64(target + at + stride), b)
                 store(uint64(target + at + uint64(2) * stride), c)
@@ -109,7 +101,7 @@ def forward_strict(source, target, n, roots, roots_shoup, prime):
     if m < n:
         for i in range(m):
             at = uint64(target + uint64(2 * i * ROW_BYTES))
-            a, b = _strict_pair(
+            a, b = forward_strict_pair(
                 load(at), load(uint64(at + uint64(ROW_BYTES))), splat(roots[m + i]), splat(roots_shoup[m + i]), q
             )
             store(at, a)
@@ -117,25 +109,10 @@ def forward_strict(source, target, n, roots, roots_shoup, prime):
 
 
 @njit(inline="always")
-def _inverse_lazy_pair(a, b, w, ws, q, q2):
-    """The inverse butterfly on [0, 2q), for 4q below 2^32."""
-    total = add(a, b)
-    return minimum(total, subtract(total, q2)), multiply_lazy(subtract(add(a, q2), b), w, ws, q)
-
-
-@njit(inline="always")
-def _inverse_strict_pair(a, b, w, ws, q):
-    """The inverse butterfly on [0, q), for 2q below 2^32."""
-    difference = subtract(a, b)
-    difference = minimum(difference, add(difference, q))
-    return reduced(add(a, b), q), reduced(multiply_lazy(difference, w, ws, q), q)
-
-
-@njit(inline="always")
 def _inverse_pair(a, b, w, ws, q, q2, strict):
     if strict:
-        return _inverse_strict_pair(a, b, w, ws, q)
-    return _inverse_lazy_pair(a, b, w, ws, q, q2)
+        return inverse_strict_pair(a, b, w, ws, q)
+    return inverse_lazy_pair(a, b, w, ws, q, q2)
 
 
 @njit(inline="always")

@@ -13,13 +13,13 @@ from typing import Final
 
 from numba import njit, uint32, uint64
 
+from veilface.crypto.public.packed.kernels.butterflies import reduced
 from veilface.crypto.public.packed.kernels.lanes import (
     ROW_BYTES,
     forward_lazy,
     forward_strict,
     inverse_lazy,
     inverse_strict,
-    reduced,
 )
 from veilface.crypto.public.packed.kernels.vector import COUNT as LANES
 from veilface.crypto.public.packed.kernels.vector import (

@@ -150,3 +150,31 @@ def high(typing_context, wide):
 def low(typing_context, wide):
     """The lower 32 bits."""
     return _elementwise(_LANES, (_WIDE,), lambda builder, value: builder.trunc(value, _V32))
+
+
+@intrinsic
+def transpose(typing_context, source, source_stride, target, target_stride):
+    """Write the 16 x 16 uint32 block at `source` transposed to `target`; addresses and strides in bytes (uint64)."""
+    signature = types.void(types.uint64, types.uint64, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        def row(base: ir.Value, stride: ir.Value, index: int) -> ir.Value:
+            address = builder.add(base, builder.mul(stride, ir.Constant(_I64, index)))
+            return builder.inttoptr(address, _V32.as_pointer())
+
+        rows = [builder.load(row(args[0], args[1], index), align=4) for index in range(COUNT)]
+        distance = COUNT // 2
+        while distance:
+            lower = [lane if not lane & distance else COUNT + lane - distance for lane in range(COUNT)]
+            upper = [lane + distance if not lane & distance else COUNT + lane for lane in range(COUNT)]
+            masks = [ir.Constant(ir.VectorType(_I32, COUNT), mask) for mask in (lower, upper)]
+            for index in range(COUNT):
+                if not index & distance:
+                    pair = rows[index], rows[index + distance]
+                    rows[index], rows[index + distance] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            distance //= 2
+        for index, value in enumerate(rows):
+            builder.store(value, row(args[2], args[3], index), align=4)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -1,0 +1,127 @@
+"""Templates and segments moved to another key version score exactly as before, and only under the new version."""
+
+import secrets
+
+import numpy as np
+import pytest
+
+from tests.unit.crypto.phe.conftest import Party, make_party
+from tests.unit.crypto.phe.faces import embeddings, integer_scores
+from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
+from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
+from veilface.crypto.public.phe import wire
+from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
+from veilface.crypto.public.phe.profiles import PROFILES
+from veilface.crypto.renewal import OrthogonalTransform
+from veilface.crypto.secret.phe.private_key import parse_private_key
+from veilface.crypto.secret.phe.reencrypt import PheReencrypter
+
+FACES = embeddings(5, 60, seed=51)
+PROBE = embeddings(1, 60, seed=52)[0]
+
+
+@pytest.fixture(scope="session")
+def next_versions(parties: dict[Scheme, Party]) -> dict[Scheme, Party]:
+    return {scheme: make_party(parties[scheme].key.profile) for scheme in PROFILES}
+
+
+@pytest.fixture
+def target(party: Party, next_versions: dict[Scheme, Party]) -> Party:
+    return next_versions[party.key.profile.scheme]
+
+
+def reencrypter(source: Party, target: Party, seeds: tuple[bytes, bytes] | None = None) -> PheReencrypter:
+    own = parse_private_key(source.generated.secret_key, source.key.profile)
+    return PheReencrypter(own, target.encryptor, seeds)
+
+
+def compared(party: Party, template: bytes, query: bytes, space: TemplateSpace) -> list[int]:
+    return party.decrypter.decrypt_integers(party.comparer.compare(template, query, space), space, 1)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_template_and_a_probe_keep_their_score(party: Party, target: Party, metric: Metric) -> None:
+    space = TemplateSpace(60, metric)
+    template = party.encryptor.encrypt(FACES[0], space, TemplateUse.REFERENCE)
+    query = party.encryptor.encrypt(PROBE, space, TemplateUse.PROBE)
+    move = reencrypter(party, target)
+
+    moved = move.reencrypt_template(template, space, TemplateUse.REFERENCE)
+    moved_query = move.reencrypt_template(query, space, TemplateUse.PROBE)
+
+    assert compared(target, moved, moved_query, space) == compared(party, template, query, space)
+    with pytest.raises(InvalidCiphertextError) as refused:
+        compared(party, moved, query, space)
+    assert refused.value.reason is Reason.WRONG_KEY_VERSION
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_segment_keeps_the_scores_of_the_slots_that_are_kept(party: Party, target: Party, metric: Metric) -> None:
+    space = TemplateSpace(60, metric)
+    segment = PheSegmentEncryptor(party.encryptor).encrypt(FACES, space)
+    kept = np.array([1, 3, 4])
+
+    moved = reencrypter(party, target).reencrypt_segment(segment, space, kept)
+
+    query = target.encryptor.encrypt(PROBE, space, TemplateUse.PROBE)
+    prepared = target.comparer.prepare_probe(query, space)
+    (response,) = target.comparer.search(prepared, [target.comparer.segment_from_bytes(moved, space)], [np.arange(3)])
+    assert target.decrypter.decrypt_integers(response, space, 3) == integer_scores(FACES[kept], PROBE, space)
+
+
+def test_renewal_changes_the_template_and_no_score(party: Party, target: Party) -> None:
+    space = TemplateSpace(60)
+    seeds = (secrets.token_bytes(32), secrets.token_bytes(32))
+    before, after = (OrthogonalTransform(seed, 60) for seed in seeds)
+    template = party.encryptor.encrypt(before.apply(FACES[0]), space, TemplateUse.REFERENCE)
+    query = target.encryptor.encrypt(after.apply(PROBE), space, TemplateUse.PROBE)
+
+    moved = reencrypter(party, target, seeds).reencrypt_template(template, space, TemplateUse.REFERENCE)
+
+    score = target.comparer.compare(moved, query, space)
+    assert target.decrypter.decrypt(score, space, 1)[0] == pytest.approx(FACES[0] @ PROBE, abs=3e-3)
+
+
+def test_bulk_encryption_equals_adding_one_by_one(party: Party) -> None:
+    space = TemplateSpace(60)
+    segment = party.comparer.segment_from_bytes(PheSegmentEncryptor(party.encryptor).encrypt(FACES, space), space)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, space, TemplateUse.PROBE), space)
+    ((response,),) = party.comparer.search_many([prepared], [segment], [np.arange(5)])
+    assert party.decrypter.decrypt_integers(response, space, 5) == integer_scores(FACES, PROBE, space)
+
+
+def test_a_segment_takes_no_more_embeddings_than_it_has_slots(paillier: Party) -> None:
+    bulk = PheSegmentEncryptor(paillier.encryptor)
+    space = TemplateSpace(3)
+    too_many = embeddings(bulk.capacity(space) + 1, 3, seed=53)
+    with pytest.raises(InvalidArgumentError) as refused:
+        bulk.encrypt(too_many, space)
+    assert refused.value.reason is Reason.WRONG_DIMENSION
+    assert bulk.encrypt(too_many[1:], space)
+
+
+def test_an_empty_slot_is_not_moved(party: Party, target: Party) -> None:
+    space = TemplateSpace(60)
+    segment = PheSegmentEncryptor(party.encryptor).encrypt(FACES[:2], space)
+    with pytest.raises(InvalidCiphertextError) as refused:
+        reencrypter(party, target).reencrypt_segment(segment, space, np.array([0, 2]))
+    assert refused.value.reason is Reason.INVALID_FIELD
+
+
+def test_what_decrypts_to_no_embedding_is_refused(party: Party, target: Party) -> None:
+    space = TemplateSpace(4)
+    forged = party.encryptor.encrypt_integers([2000, 2000, 0, 0])
+    with pytest.raises(InvalidArgumentError) as refused:
+        reencrypter(party, target).reencrypt_template(
+            wire.write_reference(party.key, space, forged), space, TemplateUse.REFERENCE
+        )
+    assert refused.value.reason is Reason.EMBEDDING_OUT_OF_RANGE
+
+
+def test_a_wiped_reencrypter_is_useless(party: Party, target: Party) -> None:
+    space = TemplateSpace(60)
+    template = party.encryptor.encrypt(FACES[0], space, TemplateUse.REFERENCE)
+    move = reencrypter(party, target)
+    move.wipe()
+    with pytest.raises(IndexError):
+        move.reencrypt_template(template, space, TemplateUse.REFERENCE)
