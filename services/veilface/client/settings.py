@@ -46,16 +46,17 @@ class ClientSettings(ProcessSettings):
         expected = "the addresses of a local stack"
         try:
             document = json.loads(read_setting_file(path, expected))
-            targets = {name: str(document[name]) for name in ("embedding_service", "key_service", "matching_service")}
             certificates = state / str(document["certificates"])
+            return cls(
+                embedding_service=document["embedding_service"],
+                key_service=document["key_service"],
+                matching_service=document["matching_service"],
+                tls_certificate=certificates / f"{identity}.crt",
+                tls_private_key=certificates / f"{identity}.key",
+                tls_ca=certificates / "ca.crt",
+                insecure=False,
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, f"{path} does not hold {expected}: delete it and run 'veilface up' again"
             ) from error
-        return cls(
-            **targets,  # type: ignore[arg-type]
-            tls_certificate=certificates / f"{identity}.crt",
-            tls_private_key=certificates / f"{identity}.key",
-            tls_ca=certificates / "ca.crt",
-            insecure=False,
-        )

@@ -1,4 +1,4 @@
-"""Services that answer from a script, behind real gRPC servers on unix sockets: what the client does is seen exactly."""
+"""Services that answer from a script behind a real gRPC server, so that what the client does is seen exactly."""
 
 import tempfile
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import Scheme, TemplateSpace
 from veilface.keys.domain.alternation import AlternationMonitor
-from veilface.keys.domain.audit import AuditEvent, AuditHead
+from veilface.keys.domain.audit import AuditEvent, AuditHead, StoredRecord
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
 from veilface.keys.domain.master_key import MasterKey
@@ -77,6 +77,9 @@ class MemoryAudit:
 
     def head(self) -> AuditHead:
         return AuditHead(len(self.events), bytes(32))
+
+    def page(self, after: int, limit: int) -> list[StoredRecord]:
+        raise NotImplementedError
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from veilface.common.errors import ConfigurationError, FailedPreconditionError, InvalidArgumentError, Reason
+from veilface.crypto.contract import Metric
+from veilface.keys.domain.policy import ThresholdOverride
+from veilface.keys.domain.thresholds import OPERATING_POINTS, PUBLISHED, Threshold, ThresholdTable
+
+DLIB = "dlib-resnet/hog/chip"
+
+
+def own(operating_point: str = "balanced", value: float = 0.5) -> Threshold:
+    return Threshold(
+        model="m",
+        metric=Metric.SQUARED_EUCLIDEAN,
+        operating_point=operating_point,
+        value=value,
+        source="a test",
+        measured=date(2030, 1, 1),
+    )
+
+
+def test_every_published_pipeline_has_all_operating_points_with_a_source() -> None:
+    pipelines = {(each.model, each.metric) for each in PUBLISHED}
+    assert (DLIB, Metric.COSINE) in pipelines
+    for model, metric in pipelines:
+        points = {each.operating_point for each in PUBLISHED if (each.model, each.metric) == (model, metric)}
+        assert points == set(OPERATING_POINTS)
+    assert all(each.source for each in PUBLISHED)
+
+
+def test_strict_is_stricter_than_balanced_and_lenient_is_not() -> None:
+    table = ThresholdTable(PUBLISHED)
+    strict, balanced, lenient = (
+        table.resolve(DLIB, Metric.COSINE, point, ()).value for point in ("strict", "balanced", "lenient")
+    )
+    assert strict > balanced > lenient
+
+
+def test_without_an_operating_point_it_is_balanced() -> None:
+    resolved = ThresholdTable(PUBLISHED).resolve(DLIB, Metric.COSINE, "", ())
+    assert resolved.profile == f"{DLIB}/balanced"
+
+
+def test_bands_begin_with_the_strictest_in_either_direction() -> None:
+    distances = ThresholdTable([own("strict", 0.3), own("lenient", 0.6), own("balanced", 0.4)])
+    bands = distances.resolve("m", Metric.SQUARED_EUCLIDEAN, "", ()).bands
+    assert [name for name, _ in bands] == ["strict", "balanced", "lenient"]
+    cosines = ThresholdTable(PUBLISHED).resolve(DLIB, Metric.COSINE, "", ()).bands
+    assert [name for name, _ in cosines] == ["strict", "balanced", "lenient"]
+
+
+def test_a_threshold_belongs_to_one_metric() -> None:
+    with pytest.raises(FailedPreconditionError) as caught:
+        ThresholdTable(PUBLISHED).resolve(DLIB, Metric.SQUARED_EUCLIDEAN, "", ())
+    assert caught.value.reason is Reason.UNKNOWN_MODEL
+
+
+def test_an_unknown_operating_point_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match="balanced, lenient, strict"):
+        ThresholdTable(PUBLISHED).resolve(DLIB, Metric.COSINE, "paranoid", ())
+
+
+def test_the_threshold_of_a_key_comes_first() -> None:
+    override = ThresholdOverride(model=DLIB, metric=Metric.COSINE, operating_point="balanced", threshold=0.99)
+    table = ThresholdTable(PUBLISHED)
+    assert table.resolve(DLIB, Metric.COSINE, "", (override,)).value == 0.99
+    assert table.resolve(DLIB, Metric.COSINE, "strict", (override,)).value == 0.95
+
+
+def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds.json"
+    entry = (
+        '{"model": "%s", "metric": "cosine", "operating_point": "%s", "value": %s, '
+        '"source": "measured here", "measured": "2030-01-02"}'
+    )
+    path.write_text(f"[{entry % (DLIB, 'strict', 0.97)}, {entry % ('other', 'balanced', 0.4)}]")
+    table = ThresholdTable.load(path)
+    assert table.resolve(DLIB, Metric.COSINE, "strict", ()).value == 0.97
+    assert table.resolve(DLIB, Metric.COSINE, "balanced", ()).value == 0.93
+    assert table.resolve("other", Metric.COSINE, "", ()).value == 0.4
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "[{}]", "not json", '[{"model": "m"}]'])
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "thresholds.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError):
+        ThresholdTable.load(path)
+
+
+def test_two_thresholds_for_the_same_are_refused() -> None:
+    with pytest.raises(ConfigurationError):
+        ThresholdTable([own(), own()])
+
+
+def test_a_threshold_is_a_finite_number() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        own(value=float("nan"))
