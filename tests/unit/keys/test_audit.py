@@ -307,9 +307,13 @@ def test_a_refusal_is_recorded_with_its_reason(audit: Any) -> None:
 
 
 def test_an_unforeseen_failure_after_permission_is_recorded_too(audit: Any) -> None:
-    with pytest.raises(ZeroDivisionError), audited(audit, "me", "verify") as entry:
-        entry.allow()
-        raise ZeroDivisionError
+    def fail() -> None:
+        with audited(audit, "me", "verify") as entry:
+            entry.allow()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [event.outcome for event in audit.events] == ["ALLOWED", "INTERNAL"]
 
 

@@ -39,9 +39,9 @@ class Database:
         self._is_sqlite = backend == "sqlite"
         try:
             self._engine = _sqlite_engine(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True)
-        except ImportError as error:
+        except (ArgumentError, ImportError) as error:
             raise ConfigurationError(
-                Reason.INVALID_SETTING, f"the database driver is not installed: {error.name}"
+                Reason.INVALID_SETTING, "the database URL names a driver that is not installed"
             ) from error
 
     def migrate(self) -> None:
