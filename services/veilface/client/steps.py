@@ -14,19 +14,19 @@ _EXCERPT_OFFSET = 64
 
 
 class Service(StrEnum):
-    """The three services."""
+    """The three services, in the order of their work."""
 
     EMBEDDING = "embedding"
-    KEYS = "keys"
     MATCHING = "matching"
+    KEYS = "keys"
 
 
 class PayloadKind(StrEnum):
     """What a large field of a message holds."""
 
     IMAGE = "image"
-    TEMPLATE = "template ciphertext"
-    SCORES = "score ciphertext"
+    TEMPLATE = "encrypted template"
+    SCORES = "encrypted scores"
 
 
 _KINDS: dict[tuple[str, str], PayloadKind] = {

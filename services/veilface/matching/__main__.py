@@ -21,8 +21,9 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.public.registry import load_comparer
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.assembly import Backends, Limits, Matching, assemble
+from veilface.matching.domain.segments.cache import SegmentCache
+from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
-from veilface.matching.domain.segments.shared import NoSharedCache, SharedCache
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import StoreIdentity, read_identity
 from veilface.matching.metrics import MatchingMetrics
@@ -46,14 +47,18 @@ def _access_policy(settings: MatchingSettings) -> AccessPolicy:
     return AccessPolicy.from_file(settings.access_policy)
 
 
-def _shared_cache(settings: MatchingSettings, identity: StoreIdentity, metrics: MatchingMetrics) -> SharedCache:
-    if settings.redis_url is None:
-        return NoSharedCache()
-    client = connect_redis(settings.redis_url.get_secret_value(), settings)
-    cache = RedisSegmentCache(client, identity, ttl_s=settings.cache_ttl_s, events=metrics)
-    if not cache.ping():
-        structlog.get_logger().warning("cache_unreachable_at_start", effect="answers are the same, but slower")
-    return cache
+def _caches(settings: MatchingSettings, identity: StoreIdentity, metrics: MatchingMetrics) -> list[SegmentCache]:
+    caches: list[SegmentCache] = []
+    folder = settings.segment_folder_or_default
+    if folder is not None:
+        caches.append(FolderSegmentCache(folder, identity, metrics))
+    if settings.redis_url is not None:
+        client = connect_redis(settings.redis_url.get_secret_value(), settings)
+        redis = RedisSegmentCache(client, identity, ttl_s=settings.cache_ttl_s, events=metrics)
+        if not redis.ping():
+            structlog.get_logger().warning("cache_unreachable_at_start", effect="answers are the same, but slower")
+        caches.append(redis)
+    return caches
 
 
 def _limits(settings: MatchingSettings) -> Limits:
@@ -103,7 +108,7 @@ async def _main() -> None:
         backends = Backends(
             database=database,
             identity=identity,
-            shared=await storage.run(_shared_cache, settings, identity, matching_metrics),
+            caches=await storage.run(_caches, settings, identity, matching_metrics),
             keys=KeyMaterialClient(channel),
             load_comparer=load_comparer,
             trust=trust,

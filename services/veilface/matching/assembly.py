@@ -1,7 +1,8 @@
 """Puts the parts of the matching service together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import Signer, TrustStore
@@ -13,11 +14,13 @@ from veilface.matching.domain.galleries import Galleries
 from veilface.matching.domain.paging import PageTokens
 from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.search import GallerySearch
+from veilface.matching.domain.segments.cache import SegmentCache
+from veilface.matching.domain.segments.caches import SegmentCaches
 from veilface.matching.domain.segments.library import LibraryEvents, SegmentLibrary
 from veilface.matching.domain.segments.memory import SegmentMemory
 from veilface.matching.domain.segments.packer import SegmentPacker
+from veilface.matching.domain.segments.packing import Packing, PackingEvents
 from veilface.matching.domain.segments.publisher import SegmentPublisher
-from veilface.matching.domain.segments.shared import SharedCache
 from veilface.matching.domain.segments.sweeper import SegmentSweeper
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
@@ -30,18 +33,26 @@ from veilface.matching.domain.templates import TemplateDesk
 from veilface.matching.domain.tickets import TicketIssuer
 
 
+class SegmentEvents(LibraryEvents, PackingEvents, Protocol):
+    """Who wants to know what happens to segments."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
-    """What the service stands on."""
+    """What the service stands on.
+
+    Attributes:
+        caches: Where segments are kept beside this process's memory, the nearest first.
+    """
 
     database: Database
     identity: StoreIdentity
-    shared: SharedCache
+    caches: Sequence[SegmentCache]
     keys: KeyMaterial
     load_comparer: Callable[[PublicMaterial], TemplateComparer]
     trust: TrustStore
     signer: Signer
-    events: LibraryEvents
+    events: SegmentEvents
     compute: BoundedPool
     storage: BoundedPool
 
@@ -90,18 +101,18 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     tickets = TicketIssuer(backends.signer, limits.ticket_lifetime_s)
     tokens = PageTokens(backends.identity.derive("page tokens"))
     memory = SegmentMemory(limits.memory_bytes - limits.window_bytes)
+    caches = SegmentCaches(backends.caches, compute, storage)
     library = SegmentLibrary(
         memory=memory,
-        shared=backends.shared,
-        templates=templates,
+        caches=caches,
+        packing=Packing(templates, compute, storage, backends.events),
         comparers=comparers,
         compute=compute,
-        storage=storage,
         events=backends.events,
     )
     publisher = SegmentPublisher(
         memory=memory,
-        shared=backends.shared,
+        caches=backends.caches,
         snapshots=snapshots,
         compute=compute,
         storage=storage,
@@ -147,5 +158,13 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
         library=library,
         packer=packer,
         publisher=publisher,
-        sweeper=SegmentSweeper(library, publisher, snapshots, storage, limits.sweep_s),
+        sweeper=SegmentSweeper(
+            library=library,
+            caches=backends.caches,
+            stack=caches,
+            publisher=publisher,
+            snapshots=snapshots,
+            storage=storage,
+            interval_s=limits.sweep_s,
+        ),
     )

@@ -26,8 +26,8 @@ from veilface.matching.domain.limits import (
 from veilface.matching.domain.records import Enrollment, Gallery, Subject
 from veilface.matching.domain.search.search import SearchPart
 from veilface.matching.domain.search.statistics import SearchStatistics
+from veilface.matching.domain.segments.cache import Origin
 from veilface.matching.domain.segments.directory import Directory
-from veilface.matching.domain.segments.library import Origin
 from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
 
 
@@ -211,7 +211,8 @@ def statistics_to_proto(statistics: SearchStatistics) -> matching_service_pb2.Se
         score_time=_duration(statistics.score_time_s),
         gallery_bytes=statistics.gallery_bytes,
         segments_from_memory=statistics.origins[Origin.MEMORY],
-        segments_from_cache=statistics.origins[Origin.CACHE],
+        segments_from_disk=statistics.origins[Origin.DISK],
+        segments_from_cache=statistics.origins[Origin.REDIS],
         segments_rebuilt=statistics.origins[Origin.ROWS],
     )
 

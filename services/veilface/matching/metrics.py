@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from veilface.matching.domain.segments.library import Origin
+from veilface.matching.domain.segments.cache import Origin
 
 
 class MatchingMetrics:

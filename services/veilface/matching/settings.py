@@ -31,6 +31,11 @@ class MatchingSettings(ServerSettings):
     cache_ttl_s: int = Field(
         86_400, ge=60, le=31_536_000, description="seconds that an unused entry stays in Redis, from 60"
     )
+    segment_folder: Path | None = Field(
+        None,
+        description="the folder for packed segments on this machine's disk; not set: beside a SQLite record store, "
+        "else none",
+    )
     segment_memory_bytes: int = Field(
         2048 * MEBIBYTE,
         ge=64 * MEBIBYTE,
@@ -75,6 +80,14 @@ class MatchingSettings(ServerSettings):
         if (self.redis_certificate is None) != (self.redis_private_key is None):
             raise ValueError("set both VEILFACE_REDIS_CERTIFICATE and VEILFACE_REDIS_PRIVATE_KEY, or neither")
         return self
+
+    @property
+    def segment_folder_or_default(self) -> Path | None:
+        """The folder for packed segments: the one that is set, else "segments" beside a SQLite record store."""
+        if self.segment_folder is not None:
+            return self.segment_folder
+        _, is_sqlite, path = self.database_url.get_secret_value().partition("sqlite:///")
+        return Path(path).parent / "segments" if is_sqlite and path else None
 
     @property
     def window_bytes(self) -> int:

@@ -251,6 +251,14 @@ class Comparing:
         return sign_scores(self.service.matcher, statement, ciphertext)
 
 
+@pytest.fixture(scope="module")
+def module_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyService]:
+    """A service of one file of tests, not started yet."""
+    service = KeyService(tmp_path_factory.mktemp("keys"))
+    yield service
+    service.close()
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[KeyService]:
     """A service of this test alone, not started yet."""
@@ -274,6 +282,6 @@ def comparing(running: KeyService) -> Comparing:
     return Comparing(running, running.material("keys/shared"), 11)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_comparing() -> type[Comparing]:
     return Comparing

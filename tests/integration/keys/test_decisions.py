@@ -10,7 +10,8 @@ import pytest
 from veilface.common.attested import TemplateStatement, sign_template, template_to_proto
 from veilface.common.errors import Reason
 from veilface.common.status import error_from_rpc
-from veilface.crypto.contract import Scheme, TemplateSpace, TemplateUse
+from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
+from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.v1 import key_service_pb2 as pb
 from veilface.types.v1 import score_pb2
 
@@ -42,8 +43,17 @@ def reason_of(error: grpc.RpcError) -> Reason:
     return error_from_rpc(error).reason
 
 
+THRESHOLD = ThresholdTable.load(None).resolve("dlib-resnet/hog/chip", Metric.COSINE, "", ()).value
+
+
 @pytest.mark.parametrize(
-    ("cosine", "decision"), [(0.97, pb.DECISION_MATCH), (0.935, pb.DECISION_MATCH), (0.925, pb.DECISION_NO_MATCH)]
+    ("cosine", "decision"),
+    [
+        (0.999, pb.DECISION_MATCH),
+        (THRESHOLD + 0.002, pb.DECISION_MATCH),
+        (THRESHOLD - 0.002, pb.DECISION_NO_MATCH),
+        (-0.5, pb.DECISION_NO_MATCH),
+    ],
 )
 def test_the_decision_is_that_of_the_plaintext_score(
     running: Any, comparing: Any, cosine: float, decision: int
@@ -56,7 +66,7 @@ def test_the_decision_is_that_of_the_plaintext_score(
 def test_a_search_answers_the_positions_of_a_plaintext_ranking(running: Any, comparing: Any) -> None:
     segments = [np.round(comparing.random.uniform(0.85, 0.999, size), 4) for size in (17, 5, 9)]
     flat = [(score, batch, place) for batch, scores in enumerate(segments) for place, score in enumerate(scores)]
-    expected = sorted((each for each in flat if each[0] >= 0.93), key=lambda each: -each[0])[:10]
+    expected = sorted((each for each in flat if each[0] >= THRESHOLD), key=lambda each: -each[0])[:10]
     response = identify(running, comparing.search(*segments), top_k=10)
     assert [(each.batch_index, each.score_index) for each in response.candidates] == [each[1:] for each in expected]
     assert [each.rank for each in response.candidates] == list(range(1, len(expected) + 1))

@@ -30,8 +30,8 @@ from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.assembly import Backends, Limits, assemble
+from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
-from veilface.matching.domain.segments.shared import NoSharedCache
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
@@ -108,7 +108,7 @@ class Keyset:
 class Replica:
     """A matching service behind gRPC, and what a caller does with it."""
 
-    def __init__(self, keyset, database_url, settings, redis_url=None):
+    def __init__(self, keyset, database_url, settings, redis_url=None, folder=None):
         self.keyset = keyset
         self.settings = settings
         self.database = Database(database_url)
@@ -119,14 +119,14 @@ class Replica:
         metrics = MatchingMetrics(self.registry)
         identity = read_identity(self.database)
         self.redis = None
-        cache = NoSharedCache()
+        caches = [] if folder is None else [FolderSegmentCache(folder, identity, metrics)]
         if redis_url is not None:
             self.redis = connect_redis(redis_url, settings)
-            cache = RedisSegmentCache(self.redis, identity, ttl_s=600, events=metrics, pause_s=0.1)
+            caches.append(RedisSegmentCache(self.redis, identity, ttl_s=600, events=metrics, pause_s=0.1))
         backends = Backends(
             database=self.database,
             identity=identity,
-            shared=cache,
+            caches=caches,
             keys=keyset,
             load_comparer=load_comparer,
             trust=TrustStore({EMBEDDING_IDENTITY: [keyset.embedding_signer.public_key_bytes]}),
@@ -260,8 +260,8 @@ def run_replica(keyset, make_settings, tmp_path):
     """Runs replicas on one record store."""
 
     @asynccontextmanager
-    async def run(redis_url=None, store="matching.db", keys=keyset):
-        replica = Replica(keys, f"sqlite:///{tmp_path / store}", make_settings(), redis_url)
+    async def run(redis_url=None, store="matching.db", folder=None):
+        replica = Replica(keyset, f"sqlite:///{tmp_path / store}", make_settings(), redis_url, folder)
         await replica.start()
         try:
             yield replica

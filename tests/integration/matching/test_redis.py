@@ -194,7 +194,7 @@ async def test_large_segments_are_kept_in_pieces_that_expire(run_replica, url, p
         place = replica.matching.library.memory.places[0]
         packed = replica.matching.library.memory.peek(place)
         serialized = secrets.token_bytes((20 << 20) + 17)
-        cache = replica.matching.library._shared
+        cache = replica.matching.publisher._caches[0]
         assert cache.store(place, packed.terms, packed.content, serialized)
         pieces = cached(replica, b":piece:")
         sizes = sorted(replica.redis.strlen(key) for key in pieces)

@@ -2,7 +2,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ from veilface.common.attested import Circuit, ScoreStatement, SignedScores, sign
 from veilface.common.identities import MATCHING_IDENTITY
 from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore
-from veilface.crypto.contract import Scheme, TemplateSpace
+from veilface.crypto.contract import Metric, Scheme, TemplateSpace
 from veilface.keys.domain.alternation import AlternationMonitor
 from veilface.keys.domain.audit import AuditEvent, AuditHead, StoredRecord
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
 from veilface.keys.domain.master_key import MasterKey
 from veilface.keys.domain.policy import KeyPolicy
-from veilface.keys.domain.thresholds import ThresholdTable
+from veilface.keys.domain.thresholds import Threshold, ThresholdTable
 from veilface.keys.domain.tickets import TicketRules
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
@@ -29,7 +29,7 @@ from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.storage.ledger import SqlLedger
 
 PROFILE = "ckks-packed-128"
-MODEL = "dlib-resnet/hog/chip"
+MODEL = "test/pipeline"
 SPACE = TemplateSpace(128)
 
 
@@ -172,7 +172,17 @@ def means(
         decrypters=DecrypterCache(vault, lambda scheme, profile, secret_key: decrypter, 4),
         ledger=SqlLedger(database),
         audit=audit,
-        thresholds=ThresholdTable.load(None),
+        thresholds=ThresholdTable(
+            Threshold(
+                model=MODEL,
+                metric=Metric.COSINE,
+                operating_point=operating_point,
+                value=value,
+                source="made up for tests",
+                measured=date(2030, 1, 1),
+            )
+            for operating_point, value in (("strict", 0.95), ("balanced", 0.93), ("lenient", 0.91))
+        ),
         trust=TrustStore({matcher.identity: [matcher.public_key_bytes]}),
         rules=TicketRules(),
         alternation=AlternationMonitor(alarms.append),

@@ -55,7 +55,7 @@ def test_a_score_is_a_match_from_the_threshold_upward(
 ) -> None:
     decision = decider.verify(CALLER, matching.verification(score), "")
     assert decision.is_match is is_match
-    assert decision.threshold_profile == "dlib-resnet/hog/chip/balanced"
+    assert decision.threshold_profile == "test/pipeline/balanced"
     assert decision.band == ""
 
 

@@ -17,7 +17,7 @@ from veilface.crypto.contract import Metric, PublicMaterial, Scheme, TemplateSpa
 from veilface.matching.assembly import Backends, Limits, assemble
 from veilface.matching.domain.enrollments import NewEnrollment
 from veilface.matching.domain.galleries import NewGallery
-from veilface.matching.domain.segments.shared import CachedSegment
+from veilface.matching.domain.segments.cache import CachedSegment, Origin
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
@@ -82,9 +82,12 @@ class PlainComparer:
             raise InvalidCiphertextError(Reason.WRONG_SIZE, "not a plain segment")
         return PlainSegment(self.capacity, np.frombuffer(data).reshape(self.capacity, DIMENSION).copy())
 
-    def search(self, probe, segments, slots):
+    def search_many(self, probes, segments, slots):
         self.passes.append(len(segments))
-        return [(segment.rows[chosen] @ probe).tobytes() for segment, chosen in zip(segments, slots, strict=True)]
+        return [
+            [(segment.rows[chosen] @ probe).tobytes() for segment, chosen in zip(segments, slots, strict=True)]
+            for probe in probes
+        ]
 
 
 class PlainKeys:
@@ -103,7 +106,7 @@ class PlainKeys:
         return PublicMaterial(Scheme.CKKS_PACKED, PROFILE, name, b"public", b"evaluation")
 
 
-@dataclass
+@dataclass(eq=False)
 class DictCache:
     """A shared cache in a dictionary, which can be taken down."""
 
@@ -111,6 +114,10 @@ class DictCache:
     is_down: bool = False
     loads: int = 0
     stores: int = 0
+    origin: Origin = Origin.REDIS
+
+    def own_places(self):
+        return []
 
     def has(self, place):
         return self.is_down or place in self.entries
@@ -206,7 +213,7 @@ class World:
         backends = Backends(
             database=self.database,
             identity=read_identity(self.database),
-            shared=shared,
+            caches=[shared],
             keys=self.keys,
             load_comparer=lambda _: comparer,
             trust=TrustStore({EMBEDDING_IDENTITY: [embedder.signer.public_key_bytes]}),

@@ -10,8 +10,8 @@ from veilface.matching import conversion
 from veilface.matching.domain.records import Enrollment, Gallery, Subject
 from veilface.matching.domain.search.search import SearchedSegment, SearchPart
 from veilface.matching.domain.search.statistics import SearchStatistics
+from veilface.matching.domain.segments.cache import Origin
 from veilface.matching.domain.segments.directory import Directory, EnrollmentRun
-from veilface.matching.domain.segments.library import Origin
 from veilface.matching.v1 import gallery_service_pb2 as galleries_pb2
 from veilface.matching.v1 import matching_service_pb2 as matching_pb2
 from veilface.types.v1 import template_pb2
@@ -221,7 +221,7 @@ async def test_a_directory_is_sent_unless_the_caller_has_it(world):
 
 def test_statistics_come_with_the_last_part_and_alone_if_the_gallery_is_empty():
     statistics = SearchStatistics(enrollment_count=5, segment_count=2, expand_time_s=0.25, gallery_bytes=77)
-    statistics.origins[Origin.CACHE] = 2
+    statistics.origins[Origin.REDIS] = 2
     message = conversion.search_part_to_proto(SearchPart(None, statistics), frozenset())
     assert not message.HasField("score_batch")
     assert message.directory_etag == ""

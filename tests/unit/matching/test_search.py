@@ -14,7 +14,7 @@ from veilface.common.errors import (
     UnavailableError,
 )
 from veilface.common.names import GalleryName
-from veilface.matching.domain.segments.library import Origin
+from veilface.matching.domain.segments.cache import Origin
 
 STAFF = GalleryName("staff")
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from veilface.common.names import GalleryName
-from veilface.crypto.contract import TemplateSpace
 from veilface.matching.domain.records import SegmentPlace
-from veilface.matching.domain.segments.library import Origin
-from veilface.matching.domain.segments.packed import PackingTerms
+from veilface.matching.domain.segments.cache import Origin
 
 STAFF = GalleryName("staff")
 FIRST = SegmentPlace(1, 0)
@@ -62,8 +60,7 @@ async def test_what_a_caller_asked_for_is_packed_even_if_the_caller_is_gone(worl
     await enroll_all(world, vectors(6))
     await world.matching.packer.close()
     snapshot = world.matching.search._snapshots.take(STAFF).segments[0]
-    terms = PackingTerms("keys/faces/versions/1", TemplateSpace(4))
-    asking = asyncio.create_task(world.matching.library.obtain(snapshot.place, snapshot.content, terms))
+    asking = asyncio.create_task(world.matching.library.obtain(snapshot))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -97,7 +94,7 @@ async def test_a_new_replica_takes_segments_from_the_cache(make_world):
     second = make_world()
     assert await second.scores(probe) == approximately(gallery, probe)
     assert second.events.packed == 0
-    assert second.events.origins == [Origin.CACHE] * 3
+    assert second.events.origins == [Origin.REDIS] * 3
 
 
 async def test_what_came_from_the_cache_is_not_put_there_again(make_world):

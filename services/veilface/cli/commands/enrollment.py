@@ -95,6 +95,8 @@ def enroll_folder(
 def _enroll(
     client: "VeilfaceClient", output: Output, gallery: str, photographs: "Sequence[Photograph]", face: str
 ) -> None:
+    from rich.markup import escape
+
     from veilface.cli.documents import enrolled_document, error_document
     from veilface.cli.progress import progress_bar
     from veilface.cli.tables import table
@@ -112,7 +114,7 @@ def _enroll(
         about = {"image": str(outcome.photograph.image), "subject": outcome.photograph.subject}
         if isinstance(outcome.result, VeilfaceError):
             results.append({**about, "error": error_document(outcome.result)})
-            failed.add_row(str(outcome.photograph.image), outcome.result.reason.value, outcome.result.message)
+            failed.add_row(escape(about["image"]), outcome.result.reason.value, escape(outcome.result.message))
         else:
             results.append({**about, **enrolled_document(outcome.result)})
     enrolled_count = len(outcomes) - failed.row_count

@@ -64,6 +64,11 @@ class Collection:
         """The people."""
         return frozenset(self.subject_of.values())
 
+    def label(self, photograph: Path) -> str:
+        """How to call a photograph: by its file, and its folder if there are several."""
+        folders = {path.parent for path in self.subject_of}
+        return photograph.name if len(folders) == 1 else f"{photograph.parent.name}/{photograph.name}"
+
 
 def collection_from_folder(folder: Path) -> Collection:
     """A folder of person folders, or a flat one with a master.csv of labelled pairs.

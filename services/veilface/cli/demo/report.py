@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,24 +18,26 @@ from veilface.client.steps import Service, Step
 
 _MOST_ROWS = 12
 
-_KEPT_FROM = {
-    Service.EMBEDDING: "sees the photograph and its embedding, in memory only",
-    Service.MATCHING: "sees ciphertexts; never an image, an embedding, a score or a decision",
-    Service.KEYS: "sees score ciphertexts; never an image or an embedding",
+_PART = {
+    Service.EMBEDDING: "has photographs and embeddings, in memory only; cannot decrypt",
+    Service.MATCHING: "has ciphertexts only: no image, no embedding, no score, no decision; cannot decrypt",
+    Service.KEYS: "decrypts scores and says match or no match: no image, no embedding",
 }
 
 
 def tables(collection: Collection, findings: Findings) -> Iterator[RenderableType]:
     """Everything a person may want to read, in order."""
-    yield _pairs_table(findings.pairs)
+    yield _pairs_table(collection, findings.pairs)
     if findings.subjects:
-        yield _subjects_table(findings.subjects)
+        yield _subjects_table(collection, findings.subjects)
     if findings.searches:
-        yield _searches_table(findings.searches, len(collection.enrolled))
+        yield _searches_table(collection, findings.searches)
     yield _calls_table(findings.steps)
     yield _sights_table(findings.steps)
+    yield facts((service.value, text) for service, text in _PART.items())
+    yield ""
     if findings.failed:
-        yield _failed_table(findings)
+        yield _failed_table(collection, findings)
     yield _summary(collection, findings)
 
 
@@ -62,15 +65,15 @@ def document(collection: Collection, findings: Findings, seconds: float) -> dict
     }
 
 
-def _pairs_table(findings: Sequence[PairFinding]) -> Table:
+def _pairs_table(collection: Collection, findings: Sequence[PairFinding]) -> Table:
     shown = _chosen(findings, [finding.pair.is_mated for finding in findings], [each.is_right for each in findings])
     made = table(
         "reference", "probe", "truth", "decided", "", "ms", title=_title("Same person?", shown, findings), right=("ms",)
     )
     for finding in shown:
         made.add_row(
-            _name(finding.pair.reference),
-            _name(finding.pair.probe),
+            _label(collection, finding.pair.reference),
+            _label(collection, finding.pair.probe),
             _truth(finding.pair.is_mated),
             _decided(finding.verification.is_match),
             _mark(finding.is_right),
@@ -79,13 +82,13 @@ def _pairs_table(findings: Sequence[PairFinding]) -> Table:
     return made
 
 
-def _subjects_table(findings: Sequence[SubjectFinding]) -> Table:
+def _subjects_table(collection: Collection, findings: Sequence[SubjectFinding]) -> Table:
     shown = _chosen(findings, [finding.is_mated for finding in findings], [each.is_right for each in findings])
     title = _title("Is it who it claims to be? (1:1 against the gallery)", shown, findings)
     made = table("probe", "claims to be", "truth", "decided", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
-            _name(finding.probe),
+            _label(collection, finding.probe),
             finding.subject,
             _truth(finding.is_mated),
             _decided(finding.verification.is_match),
@@ -95,15 +98,15 @@ def _subjects_table(findings: Sequence[SubjectFinding]) -> Table:
     return made
 
 
-def _searches_table(findings: Sequence[SearchFinding], enrolled_count: int) -> Table:
+def _searches_table(collection: Collection, findings: Sequence[SearchFinding]) -> Table:
     shown = _chosen(
         findings, [finding.search.subject is not None for finding in findings], [each.is_right for each in findings]
     )
-    title = _title(f"Who is it? (1:N among {enrolled_count} enrolled)", shown, findings)
+    title = _title(f"Who is it? (1:N among {len(collection.enrolled)} enrolled)", shown, findings)
     made = table("probe", "truth", "found", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
-            _name(finding.search.probe),
+            _label(collection, finding.search.probe),
             finding.search.subject or "[dim]a stranger[/]",
             finding.found or "[dim]nobody[/]",
             _mark(finding.is_right),
@@ -138,26 +141,22 @@ def _sights_table(steps: Sequence[Step]) -> Table:
         title="What each service saw",
         right=("number", "bytes"),
     )
-    sights = summarize_sights(steps)
-    for service in Service:
-        own = [sight for sight in sights if sight.service is service]
-        for sight in own:
-            made.add_row(
-                service.value,
-                "made" if sight.is_made else "was shown",
-                sight.kind.value,
-                str(sight.count),
-                size(sight.total_bytes),
-                sight.excerpt or "[dim]stays with its owner[/]",
-            )
-        made.add_row("", "", f"[dim]{_KEPT_FROM[service]}[/]", "", "", "")
+    for sight in summarize_sights(steps):
+        made.add_row(
+            sight.service.value,
+            "made" if sight.is_made else "was shown",
+            sight.kind.value,
+            str(sight.count),
+            size(sight.total_bytes),
+            sight.excerpt or "[dim]not shown[/]",
+        )
     return made
 
 
-def _failed_table(findings: Findings) -> Table:
+def _failed_table(collection: Collection, findings: Findings) -> Table:
     made = table("photograph", "reason", "problem", title="Photographs that could not be used")
     for path, error in findings.failed:
-        made.add_row(_name(path), error.reason.value, error.message)
+        made.add_row(_label(collection, path), error.reason.value, escape(error.message))
     return made
 
 
@@ -165,7 +164,10 @@ def _summary(collection: Collection, findings: Findings) -> Table:
     mated = sum(finding.pair.is_mated for finding in findings.pairs)
     known = sum(finding.search.subject is not None for finding in findings.searches)
     rows = [
-        ("photographs", f"{len(collection.photographs)} of {len(collection.subjects)} people: {collection.origin}"),
+        (
+            "photographs",
+            f"{len(collection.photographs)} of {len(collection.subjects)} people: {escape(collection.origin)}",
+        ),
         ("threshold", findings.threshold_profile),
         ("1:1 accuracy", f"{_percent(findings.accuracy)} of {len(findings.pairs)} pairs"),
         ("FMR", f"{_percent(findings.fmr)} of {len(findings.pairs) - mated} non-mated pairs"),
@@ -195,8 +197,8 @@ def _title(question: str, shown: Sequence[Any], findings: Sequence[Any]) -> str:
     return question if len(shown) == len(findings) else f"{question} ({len(shown)} of {len(findings)} shown)"
 
 
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}" if len(path.stem) < 8 and path.parent.name else path.name
+def _label(collection: Collection, photograph: Path) -> str:
+    return escape(collection.label(photograph))
 
 
 def _truth(is_mated: bool) -> str:

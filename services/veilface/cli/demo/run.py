@@ -5,6 +5,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from veilface.cli.demo.collection import Collection, collection, collection_from_folder
 from veilface.cli.demo.portraits import packaged_portraits
 from veilface.cli.demo.questions import Interview
@@ -31,7 +33,7 @@ def run_demo(photos: Path | None, output: Output) -> ExitCode:
     """
     began_s = time.monotonic()
     chosen = _collection(photos, output)
-    output.note(f"[bold]veilface demo[/] on {chosen.origin}")
+    output.note(f"[bold]veilface demo[/] on {escape(chosen.origin)}")
 
     def on_started(process: Started) -> None:
         output.note(f"  [green]ready[/]  {process.name:<10} [dim]{process.seconds:.1f} s[/]")

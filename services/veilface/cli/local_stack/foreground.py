@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from veilface.cli.local_stack.layout import StateLayout
 from veilface.cli.local_stack.signals import ignore_signals, interrupted_by_signals
 from veilface.cli.local_stack.stack import READY_TIMEOUT_S, LocalStack, Started
@@ -36,7 +38,7 @@ def run_in_foreground(folder: Path, output: Output) -> None:
     stack = LocalStack(folder, on_started=on_started)
     with interrupted_by_signals():
         if not output.as_json:
-            output.note(f"[bold]veilface[/] local stack in {stack.layout.root}")
+            output.note(f"[bold]veilface[/] local stack in {escape(str(stack.layout.root))}")
         stack.start()
         try:
             key, is_new = stack.ensure_key()
@@ -136,6 +138,6 @@ def _tell_ready(
         return
     made = "made" if is_new else "kept"
     output.note(f"  key {key.name} ({key.profile}) {made}")
-    output.note(f"ready in {seconds:.1f} s; logs in {stack.layout.logs}")
+    output.note(f"ready in {seconds:.1f} s; logs in {escape(str(stack.layout.logs))}")
     output.note("try: [bold]veilface gallery create staff[/], then [bold]veilface enroll staff PHOTO --subject NAME[/]")
     output.note("[dim]Ctrl-C stops it[/]")

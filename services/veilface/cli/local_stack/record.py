@@ -69,6 +69,7 @@ class StackRecord:
         document = {
             "supervisor": {"pid": self.supervisor.pid, "started": self.supervisor.started},
             "children": {name: {"pid": child.pid, "started": child.started} for name, child in self.children.items()},
+            "redis_socket": self.redis_socket,
         }
         write_private_file(layout.record, (json.dumps(document, indent=2) + "\n").encode())
 

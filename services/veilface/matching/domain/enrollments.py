@@ -12,7 +12,6 @@ from veilface.matching.domain.comparers import Comparers, segment_capacity
 from veilface.matching.domain.paging import PageTokens, page_size
 from veilface.matching.domain.records import Enrollment, EnrollmentDraft, ErasedTemplate, Subject
 from veilface.matching.domain.segments.library import SegmentLibrary
-from veilface.matching.domain.segments.packed import PackingTerms
 from veilface.matching.domain.segments.packer import SegmentPacker
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
@@ -85,7 +84,7 @@ class Enrollments:
         draft = EnrollmentDraft(wanted.subject, wanted.labels, wanted.request_id, statement, wanted.template)
         enrollment, place = await self._storage.run(self._stores.enrollments.enroll, draft, capacity)
         if comparer.supports_search:
-            self._packer.mark(place, PackingTerms(statement.key_version, statement.space))
+            self._packer.mark(place)
         return enrollment
 
     async def get(self, name: EnrollmentName) -> Enrollment:

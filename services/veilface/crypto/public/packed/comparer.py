@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from veilface.crypto.public.packed.ring import U32, addresses, reduction_constan
 from veilface.crypto.public.packed.scores import search_format, verify_format, weighed_format, write_scores
 from veilface.crypto.public.packed.segment import PackedSegment
 from veilface.crypto.public.packed.space import coordinate_count
+
+# Bounds the memory for products; the probe's tiles are read again for each group, a few percent of the traffic.
+_SEGMENTS_PER_PASS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,14 +111,15 @@ class PackedComparer:
         if not packed:
             return [[] for _ in probes]
         (count,) = coordinates
-        products = self._products(expanded, packed, count)
         form = search_format(profile)
         results: list[list[bytes]] = [[b""] * len(packed) for _ in expanded]
+        for first in range(0, len(packed), _SEGMENTS_PER_PASS):
+            products = self._products(expanded, packed[first : first + _SEGMENTS_PER_PASS], count)
 
-        def finish(p: int, s: int) -> None:
-            results[p][s] = write_scores(products[p, s], count, slots[s], form, profile)
+            def finish(p: int, s: int, products: U32 = products, first: int = first) -> None:
+                results[p][first + s] = write_scores(products[p, s], count, slots[first + s], form, profile)
 
-        run_parts([partial(finish, p, s) for p in range(len(expanded)) for s in range(len(packed))])
+            run_parts([partial(finish, p, s) for p in range(len(expanded)) for s in range(products.shape[1])])
         return results
 
     def _weigh(

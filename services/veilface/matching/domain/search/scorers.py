@@ -11,8 +11,9 @@ from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import TemplateRow
 from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.statistics import SearchStatistics
-from veilface.matching.domain.segments.library import Origin, SegmentLibrary
-from veilface.matching.domain.segments.packed import PackedSegment, PackingTerms
+from veilface.matching.domain.segments.cache import Origin
+from veilface.matching.domain.segments.library import SegmentLibrary
+from veilface.matching.domain.segments.packed import PackedSegment
 from veilface.matching.domain.store.snapshots import SegmentSnapshot
 from veilface.matching.domain.store.templates import TemplateRecords
 
@@ -39,7 +40,6 @@ class PackedScorer:
         scoring: Makes the passes.
         comparer: Of the key version.
         probe: Expanded.
-        terms: Of the gallery.
         window_bytes: How much the segments of one pass may take beyond those that are kept in memory anyway.
     """
 
@@ -49,14 +49,12 @@ class PackedScorer:
         scoring: ScoringPass,
         comparer: TemplateComparer,
         probe: PreparedProbe,
-        terms: PackingTerms,
         window_bytes: int,
     ) -> None:
         self._library = library
         self._scoring = scoring
         self._comparer = comparer
         self._probe = probe
-        self._terms = terms
         self._window_bytes = window_bytes
 
     async def score(
@@ -65,7 +63,7 @@ class PackedScorer:
         """See `Scorer.score`."""
         window: list[tuple[SegmentSnapshot, PackedSegment]] = []
         for snapshot in segments:
-            packed, origin = await self._library.obtain(snapshot.place, snapshot.content, self._terms)
+            packed, origin = await self._library.obtain(snapshot)
             statistics.origins[origin] += 1
             window.append((snapshot, packed))
             if self._loose_bytes(window) >= self._window_bytes:

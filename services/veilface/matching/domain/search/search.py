@@ -18,7 +18,6 @@ from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.directory import Directory
 from veilface.matching.domain.segments.library import SegmentLibrary
-from veilface.matching.domain.segments.packed import PackingTerms
 from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot, SnapshotRecords
 from veilface.matching.domain.store.templates import TemplateRecords
 from veilface.matching.domain.templates import TemplateDesk, VouchedTemplate
@@ -117,8 +116,7 @@ class GallerySearch:
         begin = time.perf_counter()
         prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space, probe.statement.use)
         expand_time_s = time.perf_counter() - begin
-        terms = PackingTerms(probe.statement.key_version, space)
-        scorer = PackedScorer(self._library, self._scoring, comparer, prepared, terms, self._window_bytes)
+        scorer = PackedScorer(self._library, self._scoring, comparer, prepared, self._window_bytes)
         return scorer, expand_time_s
 
     async def _answer(

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from veilface.matching.domain.segments.library import Origin
+from veilface.matching.domain.segments.cache import Origin
 
 
 @dataclass(slots=True)

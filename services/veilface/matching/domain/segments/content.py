@@ -66,10 +66,10 @@ class SegmentContent:
 
     def without(self, other: "SegmentContent") -> "SegmentContent":
         """The entries that `other` does not hold in the same way."""
-        if self is other or not len(self):
-            return self if self is not other else self._select(np.zeros(len(self), dtype=np.bool_))
-        if not len(other):
+        if not len(self) or not len(other):
             return self
+        if self.digest == other.digest:
+            return self.part(0, 0)
         position = np.minimum(np.searchsorted(other.slots, self.slots), len(other) - 1)
         same = (
             (other.slots[position] == self.slots)
@@ -87,6 +87,10 @@ class SegmentContent:
             np.concatenate([self.enrollments, other.enrollments])[order],
             np.concatenate([self.template_sha256, other.template_sha256])[order],
         )
+
+    def part(self, start: int, end: int) -> "SegmentContent":
+        """The entries from `start` to before `end`."""
+        return SegmentContent(self.slots[start:end], self.enrollments[start:end], self.template_sha256[start:end])
 
     def outside(self, slots: NDArray[np.intp]) -> "SegmentContent":
         """The entries in other slots than these."""

@@ -1,4 +1,4 @@
-"""Finds packed segments: in memory, else in the shared cache, else by packing the stored templates.
+"""Finds packed segments: in memory, else in a cache, else by packing the stored templates.
 
 Whatever is found is compared with the content that the record store lists. Templates that are missing are added to it;
 what it holds beyond is never scored, because only listed slots are.
@@ -6,45 +6,29 @@ what it holds beyond is never scored, because only listed slots are.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
-from veilface.common.errors import InvalidCiphertextError, Reason, UnavailableError, VeilfaceError
+from veilface.common.errors import VeilfaceError
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer
 from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.patience import run_patiently
-from veilface.matching.domain.records import ErasedTemplate, SegmentPlace, TemplateRow
-from veilface.matching.domain.segments.content import SegmentContent
+from veilface.matching.domain.records import ErasedTemplate, SegmentPlace
+from veilface.matching.domain.segments.cache import Origin, SegmentCache
+from veilface.matching.domain.segments.caches import SegmentCaches
 from veilface.matching.domain.segments.memory import SegmentMemory
-from veilface.matching.domain.segments.packed import (
-    PackedSegment,
-    PackingTerms,
-    add_rows,
-    copy_segment,
-    fits,
-    without_erased,
-)
-from veilface.matching.domain.segments.shared import CachedSegment, SharedCache
-from veilface.matching.domain.store.templates import TemplateRecords
+from veilface.matching.domain.segments.packed import PackedSegment, fits, without_erased
+from veilface.matching.domain.segments.packing import Packing
+from veilface.matching.domain.store.snapshots import SegmentSnapshot
 
 T = TypeVar("T")
 
 # A template is added in a few milliseconds, a cached segment is fetched in tens of them.
 _FETCH_INSTEAD_OF_ADDING: Final = 16
-_ROWS_PER_BATCH: Final = 64
-
-
-class Origin(StrEnum):
-    """Where a packed segment came from, before the missing templates were added."""
-
-    MEMORY = "memory"
-    CACHE = "cache"
-    ROWS = "rows"
 
 
 class LibraryEvents(Protocol):
@@ -54,16 +38,16 @@ class LibraryEvents(Protocol):
         """A segment was asked for and found."""
         ...
 
-    def templates_packed(self, count: int) -> None:
-        """Templates were added to a segment."""
-        ...
-
 
 class ChangeListener(Protocol):
-    """Who publishes changed segments to the shared cache."""
+    """Who publishes changed segments to the caches."""
 
-    def segment_changed(self, place: SegmentPlace) -> None:
-        """The segment in memory is a new one."""
+    def segment_changed(self, place: SegmentPlace, known_to: SegmentCache | None) -> None:
+        """The segment in memory is a new one; one cache may have it already."""
+        ...
+
+    def segment_dropped(self, place: SegmentPlace) -> None:
+        """The caches do not have the segment any more."""
         ...
 
 
@@ -72,11 +56,10 @@ class SegmentLibrary:
 
     Args:
         memory: The segments of this process.
-        shared: The segments of all replicas.
-        templates: The stored templates.
-        comparers: What packs them.
-        compute: Where packing runs.
-        storage: Where blocking reads run.
+        caches: Where segments are kept beside.
+        packing: Adds what is missing.
+        comparers: Of the key versions.
+        compute: Where CPU work runs.
         events: Told what happens.
     """
 
@@ -84,24 +67,21 @@ class SegmentLibrary:
         self,
         *,
         memory: SegmentMemory,
-        shared: SharedCache,
-        templates: TemplateRecords,
+        caches: SegmentCaches,
+        packing: Packing,
         comparers: Comparers,
         compute: BoundedPool,
-        storage: BoundedPool,
         events: LibraryEvents,
     ) -> None:
         self._memory = memory
-        self._shared = shared
-        self._templates = templates
+        self._caches = caches
+        self._packing = packing
         self._comparers = comparers
         self._compute = compute
-        self._storage = storage
         self._events = events
         self._listener: ChangeListener | None = None
         self._locks: WeakValueDictionary[SegmentPlace, asyncio.Lock] = WeakValueDictionary()
         self._running: set[asyncio.Task[Any]] = set()
-        self._undropped: set[SegmentPlace] = set()
         self._log = structlog.get_logger()
 
     def listen(self, listener: ChangeListener) -> None:
@@ -113,134 +93,88 @@ class SegmentLibrary:
         """The segments of this process."""
         return self._memory
 
-    async def obtain(
-        self, place: SegmentPlace, wanted: SegmentContent, terms: PackingTerms
-    ) -> tuple[PackedSegment, Origin]:
-        """A packed segment that holds everything wanted, and perhaps more.
+    async def obtain(self, snapshot: SegmentSnapshot) -> tuple[PackedSegment, Origin]:
+        """A packed segment that holds everything in the snapshot, and perhaps more.
 
         Once begun, the work goes on if the caller is gone: the next one needs it as well.
 
         Raises:
-            UnavailableError: GALLERY_CHANGED if a wanted template was erased meanwhile: ask with newer content.
+            UnavailableError: GALLERY_CHANGED if a template was erased meanwhile: ask with a newer snapshot.
             DataLossError: If a stored template is damaged.
-            ResourceExhaustedError: If the pools are full.
+            ResourceExhaustedError: If the pools stay full.
         """
-        kept = self._memory.get(place)
-        if kept is not None and not len(wanted.without(kept.content)):
+        kept = self._memory.get(snapshot.place)
+        if kept is not None and not len(snapshot.content.without(kept.content)):
             packed, origin = kept, Origin.MEMORY
         else:
-            packed, origin = await self._to_its_end(self._update(place, wanted, terms))
+            packed, origin = await self._to_its_end(self._update(snapshot))
         self._events.segment_obtained(origin)
         return packed, origin
 
-    async def rebuild(self, place: SegmentPlace, wanted: SegmentContent, terms: PackingTerms) -> None:
-        """Replace the segment in memory by one that holds exactly what is wanted; errors as for `obtain`."""
-        async with self._lock(place):
-            comparer = await self._comparers.get(terms.key_version)
-            cached = await run_patiently(self._storage, self._shared.find, place, terms)
-            base = None
-            if cached is not None and not len(cached.content.without(wanted)):
-                base = await self._load(comparer, cached, terms)
-            if base is None or not fits(base, wanted):
-                base = PackedSegment.empty(comparer, terms)
-            packed = await self._complete(comparer, base, wanted, place)
-            self._put(place, packed)
+    async def rebuild(self, snapshot: SegmentSnapshot) -> None:
+        """Replace the segment in memory by one that holds exactly the snapshot; errors as for `obtain`."""
+        async with self._lock(snapshot.place):
+            comparer = await self._comparers.get(snapshot.terms.key_version)
+            base = PackedSegment.empty(comparer, snapshot.terms)
+            for candidate in await self._caches.candidates(snapshot):
+                loaded = None
+                if not candidate.surplus:
+                    loaded = await self._caches.load(comparer, candidate, snapshot)
+                if loaded is not None:
+                    base = loaded
+                    break
+            self._put(snapshot.place, await self._packing.complete(comparer, base, snapshot))
 
     async def forget_erased(self, erased: Sequence[ErasedTemplate]) -> None:
-        """Take erased templates out of the segment in memory, and their segments out of the shared cache."""
+        """Take erased templates out of the segment in memory, and their segments out of the caches."""
         by_place: dict[SegmentPlace, list[ErasedTemplate]] = defaultdict(list)
         for each in erased:
             by_place[each.place].append(each)
-        await self.drop_shared(by_place)
+        await self._drop_cached(by_place)
         for place, templates in by_place.items():
             await self._to_its_end(self._subtract(place, templates))
 
-    async def forget_segments(self, places: Iterable[SegmentPlace]) -> None:
+    async def forget_segments(self, places: Collection[SegmentPlace]) -> None:
         """Forget segments of a deleted gallery."""
-        chosen = list(places)
-        for place in chosen:
+        for place in places:
             self._memory.drop(place)
-        await self.drop_shared(chosen)
+        await self._drop_cached(places)
 
-    async def drop_shared(self, places: Iterable[SegmentPlace]) -> None:
-        """Remove segments from the shared cache; what it could not be asked to remove is asked again next time."""
-        for place in {*places, *self._undropped}:
-            if await run_patiently(self._storage, self._shared.drop, place):
-                self._undropped.discard(place)
-            else:
-                self._undropped.add(place)
+    async def _drop_cached(self, places: Collection[SegmentPlace]) -> None:
+        await self._caches.drop(places)
+        if self._listener is not None:
+            for place in places:
+                self._listener.segment_dropped(place)
 
-    async def _update(
-        self, place: SegmentPlace, wanted: SegmentContent, terms: PackingTerms
-    ) -> tuple[PackedSegment, Origin]:
+    async def _update(self, snapshot: SegmentSnapshot) -> tuple[PackedSegment, Origin]:
+        place = snapshot.place
         async with self._lock(place):
             kept = self._memory.get(place)
-            if kept is not None and not len(wanted.without(kept.content)):
+            if kept is not None and not len(snapshot.content.without(kept.content)):
                 return kept, Origin.MEMORY
-            comparer = await self._comparers.get(terms.key_version)
-            base, origin = await self._base(comparer, place, wanted, terms)
-            packed = await self._complete(comparer, base, wanted, place)
-            self._put(place, packed, is_shared=origin is Origin.CACHE and packed is base)
-            return packed, origin
+            comparer = await self._comparers.get(snapshot.terms.key_version)
+            base, cache = await self._base(comparer, snapshot)
+            packed = await self._packing.complete(comparer, base, snapshot)
+            self._put(place, packed, known_to=cache if packed is base else None)
+            if cache is not None:
+                return packed, cache.origin
+            return packed, Origin.MEMORY if len(base.content) else Origin.ROWS
 
     async def _base(
-        self, comparer: TemplateComparer, place: SegmentPlace, wanted: SegmentContent, terms: PackingTerms
-    ) -> tuple[PackedSegment, Origin]:
-        kept = self._memory.get(place)
-        if kept is not None and not fits(kept, wanted):
-            self._memory.drop(place)
-            kept = None
-        missing = len(wanted) if kept is None else len(wanted.without(kept.content))
-        if missing > _FETCH_INSTEAD_OF_ADDING or kept is None:
-            cached = await run_patiently(self._storage, self._shared.find, place, terms)
-            if cached is not None and len(wanted.without(cached.content)) < missing:
-                loaded = await self._load(comparer, cached, terms)
-                if loaded is not None and fits(loaded, wanted):
-                    return loaded, Origin.CACHE
-        if kept is not None:
-            return kept, Origin.MEMORY
-        return PackedSegment.empty(comparer, terms), Origin.ROWS
-
-    async def _load(
-        self, comparer: TemplateComparer, cached: CachedSegment, terms: PackingTerms
-    ) -> PackedSegment | None:
-        serialized = await run_patiently(self._storage, self._shared.load, cached)
-        if serialized is None:
-            return None
-        try:
-            segment = await run_patiently(self._compute, comparer.segment_from_bytes, serialized, terms.space)
-        except InvalidCiphertextError as error:
-            # Intact, but of another version of this program.
-            self._log.info("cached_segment_not_usable", reason=error.reason.value)
-            return None
-        return PackedSegment(terms, cached.content, segment)
-
-    async def _complete(
-        self, comparer: TemplateComparer, base: PackedSegment, wanted: SegmentContent, place: SegmentPlace
-    ) -> PackedSegment:
-        missing = wanted.without(base.content)
-        if not len(missing):
-            return base
-        segment = await run_patiently(self._compute, copy_segment, comparer, base)
-        for start in range(0, len(missing), _ROWS_PER_BATCH):
-            numbers = [int(number) for number in missing.enrollments[start : start + _ROWS_PER_BATCH]]
-            rows = await run_patiently(self._storage, self._templates.read, place.gallery_uid, numbers)
-            await run_patiently(self._compute, add_rows, segment, self._checked(rows, missing, start))
-            self._events.templates_packed(len(rows))
-        return PackedSegment(base.terms, base.content.joined(missing), segment)
-
-    def _checked(self, rows: list[TemplateRow], missing: SegmentContent, start: int) -> list[TemplateRow]:
-        by_number = {row.enrollment: row for row in rows}
-        found = []
-        for index in range(start, min(start + _ROWS_PER_BATCH, len(missing))):
-            row = by_number.get(int(missing.enrollments[index]))
-            if row is None or (row.slot, row.template_sha256) != (
-                int(missing.slots[index]),
-                missing.template_sha256[index].tobytes(),
-            ):
-                raise UnavailableError(Reason.GALLERY_CHANGED, "the gallery was changed while it was read; try again")
-            found.append(row)
-        return found
+        self, comparer: TemplateComparer, snapshot: SegmentSnapshot
+    ) -> tuple[PackedSegment, SegmentCache | None]:
+        kept = self._memory.get(snapshot.place)
+        if kept is None or not fits(kept, snapshot.content):
+            self._memory.drop(snapshot.place)
+            kept = PackedSegment.empty(comparer, snapshot.terms)
+        missing = len(snapshot.content.without(kept.content))
+        if missing > _FETCH_INSTEAD_OF_ADDING or not len(kept.content):
+            for candidate in await self._caches.candidates(snapshot):
+                if candidate.missing < missing:
+                    loaded = await self._caches.load(comparer, candidate, snapshot)
+                    if loaded is not None:
+                        return loaded, candidate.cache
+        return kept, None
 
     async def _subtract(self, place: SegmentPlace, erased: Sequence[ErasedTemplate]) -> None:
         async with self._lock(place):
@@ -259,10 +193,10 @@ class SegmentLibrary:
             elif remaining is not kept:
                 self._put(place, remaining)
 
-    def _put(self, place: SegmentPlace, packed: PackedSegment, *, is_shared: bool = False) -> None:
+    def _put(self, place: SegmentPlace, packed: PackedSegment, *, known_to: SegmentCache | None = None) -> None:
         self._memory.put(place, packed)
-        if self._listener is not None and not is_shared:
-            self._listener.segment_changed(place)
+        if self._listener is not None:
+            self._listener.segment_changed(place, known_to)
 
     def _lock(self, place: SegmentPlace) -> asyncio.Lock:
         return self._locks.setdefault(place, asyncio.Lock())

@@ -8,9 +8,9 @@ from typing import Final
 
 from veilface.common.errors import DataLossError, Reason
 from veilface.matching.domain.records import SegmentPlace
+from veilface.matching.domain.segments.cache import CachedSegment
 from veilface.matching.domain.segments.content import DIGEST_BYTES, SegmentContent
 from veilface.matching.domain.segments.packed import PackingTerms
-from veilface.matching.domain.segments.shared import CachedSegment
 
 _HEADER: Final = struct.Struct("<4sIQ")
 _MAGIC: Final = b"VFL1"

@@ -11,7 +11,6 @@ from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.background import BackgroundTasks
 from veilface.matching.domain.segments.library import SegmentLibrary
-from veilface.matching.domain.segments.packed import PackingTerms
 from veilface.matching.domain.store.snapshots import SnapshotRecords
 
 _TRIES: Final = 5
@@ -33,14 +32,14 @@ class SegmentPacker:
         self._library = library
         self._snapshots = snapshots
         self._storage = storage
-        self._marked: dict[SegmentPlace, PackingTerms] = {}
+        self._marked: dict[SegmentPlace, None] = {}
         self._tasks = BackgroundTasks()
         self._is_packing = False
         self._log = structlog.get_logger()
 
-    def mark(self, place: SegmentPlace, terms: PackingTerms) -> None:
+    def mark(self, place: SegmentPlace) -> None:
         """Pack what is new in a segment."""
-        self._marked[place] = terms
+        self._marked[place] = None
         if not self._is_packing:
             self._is_packing = True
             self._tasks.start("pack", self._pack_marked())
@@ -58,17 +57,17 @@ class SegmentPacker:
             while self._marked:
                 await asyncio.sleep(_GATHER_S)
                 place = next(iter(self._marked))
-                terms = self._marked.pop(place)
-                await self._pack(place, terms)
+                del self._marked[place]
+                await self._pack(place)
         finally:
             self._is_packing = False
 
-    async def _pack(self, place: SegmentPlace, terms: PackingTerms) -> None:
+    async def _pack(self, place: SegmentPlace) -> None:
         for _ in range(_TRIES):
             try:
                 snapshot = await run_patiently(self._storage, self._snapshots.segment, place)
                 if snapshot is not None:
-                    await self._library.obtain(place, snapshot.content, terms)
+                    await self._library.obtain(snapshot)
                 return
             except VeilfaceError as error:
                 if error.reason not in (Reason.GALLERY_CHANGED, Reason.DEPENDENCY_UNAVAILABLE, Reason.OVERLOADED):

@@ -1,7 +1,8 @@
-"""Puts changed segments into the shared cache, not at every change but when a segment has come to rest for a moment."""
+"""Puts changed segments into the caches, not at every change but when a segment has come to rest for a moment."""
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -10,18 +11,18 @@ from veilface.common.pool import BoundedPool
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.background import BackgroundTasks
+from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.memory import SegmentMemory
 from veilface.matching.domain.segments.packed import PackedSegment
-from veilface.matching.domain.segments.shared import SharedCache
 from veilface.matching.domain.store.snapshots import SnapshotRecords
 
 
 class SegmentPublisher:
-    """Publishes the segments in memory.
+    """Publishes the segments in memory, one at a time.
 
     Args:
         memory: Where the segments are.
-        shared: Where they go.
+        caches: Where they go.
         snapshots: What the segments should hold: one that holds an erased template is not published.
         compute: Where serialization runs.
         storage: Where blocking writes run.
@@ -33,7 +34,7 @@ class SegmentPublisher:
         self,
         *,
         memory: SegmentMemory,
-        shared: SharedCache,
+        caches: Sequence[SegmentCache],
         snapshots: SnapshotRecords,
         compute: BoundedPool,
         storage: BoundedPool,
@@ -41,30 +42,39 @@ class SegmentPublisher:
         longest_wait_s: float,
     ) -> None:
         self._memory = memory
-        self._shared = shared
+        self._caches = tuple(caches)
         self._snapshots = snapshots
         self._compute = compute
         self._storage = storage
         self._quiet_s = quiet_s
         self._longest_wait_s = longest_wait_s
         self._changed_at: dict[SegmentPlace, float] = {}
-        self._published: dict[SegmentPlace, bytes] = {}
+        self._published: dict[tuple[SegmentCache, SegmentPlace], bytes] = {}
+        self._one_at_a_time = asyncio.Lock()
         self._tasks = BackgroundTasks()
         self._hurry = asyncio.Event()
         self._log = structlog.get_logger()
 
-    def segment_changed(self, place: SegmentPlace) -> None:
-        """Publish the segment soon."""
+    def segment_changed(self, place: SegmentPlace, known_to: SegmentCache | None = None) -> None:
+        """Publish the segment in memory soon, except to a cache that it came from."""
+        packed = self._memory.peek(place)
+        if known_to is not None and packed is not None:
+            self._published[known_to, place] = packed.content.digest
         is_waiting = place in self._changed_at
         self._changed_at[place] = time.monotonic()
         if not is_waiting:
             self._tasks.start("publish", self._publish_when_quiet(place))
 
+    def segment_dropped(self, place: SegmentPlace) -> None:
+        """The caches do not have the segment any more."""
+        for cache in self._caches:
+            self._published.pop((cache, place), None)
+
     async def restore_lost(self) -> None:
-        """Publish again what the shared cache has lost."""
-        for place in list(self._published):
-            if not await run_patiently(self._storage, self._shared.has, place):
-                del self._published[place]
+        """Publish again what a cache has lost."""
+        for cache, place in list(self._published):
+            if not await run_patiently(self._storage, cache.has, place):
+                self._published.pop((cache, place), None)
                 self.segment_changed(place)
 
     async def flush(self) -> None:
@@ -94,25 +104,38 @@ class SegmentPublisher:
             except TimeoutError:
                 continue
         del self._changed_at[place]
-        packed = self._memory.get(place)
-        if packed is None or self._published.get(place) == packed.content.digest:
-            return
-        try:
-            await self._publish(place, packed)
-        except VeilfaceError as error:
-            # Nothing is lost: whoever needs the segment packs it again.
-            self._log.warning("segment_not_published", reason=error.reason.value)
+        # A serialized segment is large: never hold several.
+        async with self._one_at_a_time:
+            try:
+                await self._publish(place)
+            except VeilfaceError as error:
+                # Nothing is lost: whoever needs the segment packs it again.
+                self._log.warning("segment_not_published", reason=error.reason.value)
 
-    async def _publish(self, place: SegmentPlace, packed: PackedSegment) -> None:
-        if await self._holds_erased(place, packed):
+    async def _publish(self, place: SegmentPlace) -> None:
+        packed = self._memory.peek(place)
+        if packed is None:
+            return
+        lacking = [cache for cache in self._caches if not await self._has_it(cache, place, packed)]
+        if not lacking or await self._holds_erased(place, packed):
             return
         serialized = await run_patiently(self._compute, packed.segment.to_bytes)
-        if not await run_patiently(self._storage, self._shared.store, place, packed.terms, packed.content, serialized):
-            return
+        for cache in lacking:
+            if await run_patiently(self._storage, cache.store, place, packed.terms, packed.content, serialized):
+                self._published[cache, place] = packed.content.digest
         if await self._holds_erased(place, packed):
-            await run_patiently(self._storage, self._shared.drop, place)
-            return
-        self._published[place] = packed.content.digest
+            for cache in lacking:
+                await run_patiently(self._storage, cache.drop, place)
+                self._published.pop((cache, place), None)
+
+    async def _has_it(self, cache: SegmentCache, place: SegmentPlace, packed: PackedSegment) -> bool:
+        if self._published.get((cache, place)) == packed.content.digest:
+            return True
+        cached = await run_patiently(self._storage, cache.find, place, packed.terms)
+        if cached is None or cached.content.digest != packed.content.digest:
+            return False
+        self._published[cache, place] = packed.content.digest
+        return True
 
     async def _holds_erased(self, place: SegmentPlace, packed: PackedSegment) -> bool:
         current = await run_patiently(self._storage, self._snapshots.segment, place)

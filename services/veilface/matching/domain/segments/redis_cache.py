@@ -8,7 +8,7 @@ one. All keys stand alone: it does not matter which node of a cluster holds whic
 import hashlib
 import time
 from collections.abc import Callable, Collection
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from redis import Redis
@@ -18,27 +18,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from veilface.common.errors import DataLossError
 from veilface.matching.domain.records import SegmentPlace
+from veilface.matching.domain.segments.cache import CachedSegment, CacheEvents, Origin
 from veilface.matching.domain.segments.content import SegmentContent
 from veilface.matching.domain.segments.listing import open_listing, seal_listing
 from veilface.matching.domain.segments.packed import PackingTerms
-from veilface.matching.domain.segments.shared import CachedSegment
 from veilface.matching.domain.store.identity import StoreIdentity
 
 PIECE_BYTES: Final = 8 << 20
 
 T = TypeVar("T")
-
-
-class CacheEvents(Protocol):
-    """Who wants to know how the cache does."""
-
-    def cache_reachable(self, is_reachable: bool) -> None:
-        """A command was answered, or was not."""
-        ...
-
-    def cache_entry_refused(self) -> None:
-        """An entry was not what this record store had put there."""
-        ...
 
 
 class RedisSegmentCache:
@@ -52,6 +40,8 @@ class RedisSegmentCache:
         pause_s: How long Redis is left alone after a failure.
         clock: Monotonic seconds.
     """
+
+    origin = Origin.REDIS
 
     def __init__(
         self,
@@ -78,11 +68,11 @@ class RedisSegmentCache:
         return self._attempt(lambda: bool(self._client.ping()), fallback=False)
 
     def has(self, place: SegmentPlace) -> bool:
-        """See `SharedCache.has`."""
+        """See `SegmentCache.has`."""
         return self._attempt(lambda: bool(self._client.exists(self._listing_key(place))), fallback=True)
 
     def find(self, place: SegmentPlace, terms: PackingTerms) -> CachedSegment | None:
-        """See `SharedCache.find`."""
+        """See `SegmentCache.find`."""
         sealed = self._get(self._listing_key(place))
         if sealed is None:
             return None
@@ -93,7 +83,7 @@ class RedisSegmentCache:
             return None
 
     def load(self, cached: CachedSegment) -> bytes | None:
-        """See `SharedCache.load`."""
+        """See `SegmentCache.load`."""
         serialized = bytearray()
         for digest in cached.piece_sha256:
             piece = self._get(self._piece_key(cached.place, digest))
@@ -106,7 +96,7 @@ class RedisSegmentCache:
         return bytes(serialized) if len(serialized) == cached.total_bytes else None
 
     def store(self, place: SegmentPlace, terms: PackingTerms, content: SegmentContent, serialized: bytes) -> bool:
-        """See `SharedCache.store`."""
+        """See `SegmentCache.store`."""
         view = memoryview(serialized)
         pieces = [view[start : start + PIECE_BYTES] for start in range(0, len(view), PIECE_BYTES)]
         digests = [hashlib.sha256(piece).digest() for piece in pieces]
@@ -125,7 +115,7 @@ class RedisSegmentCache:
         return self._attempt(write, fallback=False)
 
     def drop(self, place: SegmentPlace) -> bool:
-        """See `SharedCache.drop`."""
+        """See `SegmentCache.drop`."""
 
         def remove() -> bool:
             self._client.delete(self._listing_key(place))
@@ -133,6 +123,10 @@ class RedisSegmentCache:
             return True
 
         return self._attempt(remove, fallback=False, even_if_paused=True)
+
+    def own_places(self) -> list[SegmentPlace]:
+        """See `SegmentCache.own_places`."""
+        return []
 
     def _refuse(self, place: SegmentPlace) -> None:
         self._events.cache_entry_refused()

@@ -1,11 +1,12 @@
-"""Looks after erasure on every replica: nothing erased stays in memory or in the shared cache for long.
+"""Looks after erasure on every replica: nothing erased stays in memory, on disk or in Redis for long.
 
-It also brings back what the shared cache has lost.
 The replica that erases takes templates out at once. The others find out here: they replace segments that hold
-something erased, and forget those of deleted galleries.
+something erased, and forget those of deleted galleries. What a cache has lost is brought back, too.
 """
 
 import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -14,17 +15,21 @@ from veilface.common.pool import BoundedPool
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.background import BackgroundTasks
+from veilface.matching.domain.segments.cache import SegmentCache
+from veilface.matching.domain.segments.caches import SegmentCaches
 from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.segments.publisher import SegmentPublisher
 from veilface.matching.domain.store.snapshots import SnapshotRecords
 
 
 class SegmentSweeper:
-    """Compares the segments in memory with the record store from time to time.
+    """Compares the segments of this replica with the record store from time to time.
 
     Args:
-        library: Has the segments.
-        publisher: Has published them.
+        library: Has the segments in memory.
+        caches: Those whose own segments are looked at have them on disk.
+        stack: All caches together.
+        publisher: Has published the segments.
         snapshots: What they should hold.
         storage: Where blocking reads run.
         interval_s: The time between two rounds.
@@ -32,13 +37,18 @@ class SegmentSweeper:
 
     def __init__(
         self,
+        *,
         library: SegmentLibrary,
+        caches: Sequence[SegmentCache],
+        stack: SegmentCaches,
         publisher: SegmentPublisher,
         snapshots: SnapshotRecords,
         storage: BoundedPool,
         interval_s: float,
     ) -> None:
         self._library = library
+        self._caches = tuple(caches)
+        self._stack = stack
         self._publisher = publisher
         self._snapshots = snapshots
         self._storage = storage
@@ -47,7 +57,7 @@ class SegmentSweeper:
         self._log = structlog.get_logger()
 
     def start(self) -> None:
-        """Sweep until closed."""
+        """Sweep now and again until closed."""
         self._tasks.start("sweep", self._sweep_forever())
 
     async def close(self) -> None:
@@ -56,20 +66,26 @@ class SegmentSweeper:
 
     async def sweep(self) -> None:
         """One round."""
-        await self._library.drop_shared(())
+        await self._stack.drop()
+        for cache in self._caches:
+            for place in await run_patiently(self._storage, cache.own_places):
+                await self._carefully(self._clean_cache(cache, place), place)
         for place in self._library.memory.places:
-            try:
-                await self._clean(place)
-            except VeilfaceError as error:
-                self._log.warning("segment_not_swept", segment=place.number, reason=error.reason.value)
+            await self._carefully(self._clean_memory(place), place)
         await self._publisher.restore_lost()
 
     async def _sweep_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._interval_s)
             await self.sweep()
+            await asyncio.sleep(self._interval_s)
 
-    async def _clean(self, place: SegmentPlace) -> None:
+    async def _carefully(self, cleaning: Coroutine[Any, Any, None], place: SegmentPlace) -> None:
+        try:
+            await cleaning
+        except VeilfaceError as error:
+            self._log.warning("segment_not_swept", segment=place.number, reason=error.reason.value)
+
+    async def _clean_memory(self, place: SegmentPlace) -> None:
         packed = self._library.memory.peek(place)
         if packed is None:
             return
@@ -77,4 +93,14 @@ class SegmentSweeper:
         if current is None:
             await self._library.forget_segments([place])
         elif len(packed.content.without(current.content)):
-            await self._library.rebuild(place, current.content, packed.terms)
+            await self._library.rebuild(current)
+
+    async def _clean_cache(self, cache: SegmentCache, place: SegmentPlace) -> None:
+        current = await run_patiently(self._storage, self._snapshots.segment, place)
+        cached = None
+        if current is not None:
+            cached = await run_patiently(self._storage, cache.find, place, current.terms)
+        # Read again: what was enrolled between the two readings is not erased.
+        current = await run_patiently(self._storage, self._snapshots.segment, place)
+        if current is None or cached is None or len(cached.content.without(current.content)):
+            await run_patiently(self._storage, cache.drop, place)

@@ -9,12 +9,14 @@ from cachetools import LRUCache
 from sqlalchemy import Connection, select
 
 from veilface.common.names import GalleryName
+from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.matching.domain.records import Gallery, SegmentPlace
 from veilface.matching.domain.segments.content import DIGEST_BYTES, SegmentContent
 from veilface.matching.domain.segments.directory import Directory
+from veilface.matching.domain.segments.packed import PackingTerms
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
-from veilface.matching.domain.store.schema import EnrollmentRow, SegmentRow
+from veilface.matching.domain.store.schema import EnrollmentRow, GalleryRow, SegmentRow
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +24,13 @@ class SegmentSnapshot:
     """A segment that is not empty: what is in its slots, and whose.
 
     Attributes:
+        terms: What its templates have in common.
         generation: The gallery's generation when this segment was changed last.
         subject_ids: The subject of each occupied slot, in slot order.
     """
 
     place: SegmentPlace
+    terms: PackingTerms
     generation: int
     content: SegmentContent
     subject_ids: tuple[str, ...]
@@ -74,15 +78,27 @@ class SnapshotRecords:
             return next(iter(self._segments(connection, place.gallery_uid, place.number)), None)
 
     def _segments(self, connection: Connection, gallery_uid: int, number: int | None = None) -> list[SegmentSnapshot]:
-        query = select(SegmentRow.number, SegmentRow.generation).where(
-            SegmentRow.gallery_uid == gallery_uid, SegmentRow.enrollment_count > 0
+        query = (
+            select(
+                SegmentRow.number,
+                SegmentRow.generation,
+                GalleryRow.key_version,
+                GalleryRow.dimension,
+                GalleryRow.metric,
+            )
+            .join(GalleryRow, GalleryRow.uid == SegmentRow.gallery_uid)
+            .where(SegmentRow.gallery_uid == gallery_uid, SegmentRow.enrollment_count > 0)
         )
         if number is not None:
             query = query.where(SegmentRow.number == number)
         found = []
         for row in connection.execute(query.order_by(SegmentRow.number)).all():
             place = SegmentPlace(gallery_uid, row.number)
-            found.append(self._remembered(place, row.generation) or self._load(connection, place, row.generation))
+            snapshot = self._remembered(place, row.generation)
+            if snapshot is None:
+                terms = PackingTerms(row.key_version, TemplateSpace(row.dimension, Metric(row.metric)))
+                snapshot = self._load(connection, place, terms, row.generation)
+            found.append(snapshot)
         return found
 
     def _remembered(self, place: SegmentPlace, generation: int) -> SegmentSnapshot | None:
@@ -90,7 +106,9 @@ class SnapshotRecords:
             snapshot = self._known.get(place)
         return snapshot if snapshot is not None and snapshot.generation == generation else None
 
-    def _load(self, connection: Connection, place: SegmentPlace, generation: int) -> SegmentSnapshot:
+    def _load(
+        self, connection: Connection, place: SegmentPlace, terms: PackingTerms, generation: int
+    ) -> SegmentSnapshot:
         rows = connection.execute(
             select(EnrollmentRow.slot, EnrollmentRow.number, EnrollmentRow.template_sha256, EnrollmentRow.subject_id)
             .where(EnrollmentRow.gallery_uid == place.gallery_uid, EnrollmentRow.segment == place.number)
@@ -103,7 +121,7 @@ class SnapshotRecords:
                 -1, DIGEST_BYTES
             ),
         )
-        snapshot = SegmentSnapshot(place, generation, content, tuple(row.subject_id for row in rows))
+        snapshot = SegmentSnapshot(place, terms, generation, content, tuple(row.subject_id for row in rows))
         with self._lock:
             if len(content) <= self._known.maxsize:
                 self._known[place] = snapshot

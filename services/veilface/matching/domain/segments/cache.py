@@ -1,6 +1,7 @@
-"""The cache that all replicas share, as the rules see it: it may lose anything at any moment."""
+"""Where serialized segments are kept for later, as the rules see it: it may lose anything at any moment."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from veilface.matching.domain.records import SegmentPlace
@@ -8,9 +9,18 @@ from veilface.matching.domain.segments.content import SegmentContent
 from veilface.matching.domain.segments.packed import PackingTerms
 
 
+class Origin(StrEnum):
+    """Where a packed segment came from, before the missing templates were added."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+    REDIS = "redis"
+    ROWS = "rows"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedSegment:
-    """A segment that a shared cache lists.
+    """A segment that a cache lists.
 
     Attributes:
         content: What is in it.
@@ -24,21 +34,26 @@ class CachedSegment:
     total_bytes: int
 
 
-class SharedCache(Protocol):
+class SegmentCache(Protocol):
     """Keeps serialized segments. Every method blocks, and none raises because the cache is in trouble.
 
     What is not intact is removed and counts as not there.
     """
 
+    @property
+    def origin(self) -> Origin:
+        """What segments from here are said to come from."""
+        ...
+
     def has(self, place: SegmentPlace) -> bool:
-        """Whether the cache lists a segment at all. True if it cannot be asked."""
+        """Whether a segment is listed at all. True if the cache cannot be asked."""
         ...
 
     def find(self, place: SegmentPlace, terms: PackingTerms) -> CachedSegment | None:
-        """What the cache has of a segment; None if nothing."""
+        """What there is of a segment; None if nothing."""
         ...
 
-    def load(self, cached: CachedSegment) -> bytes | None:
+    def load(self, cached: CachedSegment) -> bytes | memoryview | None:
         """The serialized segment; None if it is gone."""
         ...
 
@@ -50,26 +65,18 @@ class SharedCache(Protocol):
         """Remove a segment and its pieces. False if the cache could not be asked to."""
         ...
 
+    def own_places(self) -> list[SegmentPlace]:
+        """The segments that nobody but this process looks after; empty for a cache that replicas share."""
+        ...
 
-class NoSharedCache:
-    """For a single replica: nothing is shared."""
 
-    def has(self, place: SegmentPlace) -> bool:
-        """See `SharedCache.has`."""
-        return True
+class CacheEvents(Protocol):
+    """Who wants to know how the caches do."""
 
-    def find(self, place: SegmentPlace, terms: PackingTerms) -> CachedSegment | None:
-        """See `SharedCache.find`."""
-        return None
+    def cache_reachable(self, is_reachable: bool) -> None:
+        """The cache that replicas share answered, or did not."""
+        ...
 
-    def load(self, cached: CachedSegment) -> bytes | None:
-        """See `SharedCache.load`."""
-        return None
-
-    def store(self, place: SegmentPlace, terms: PackingTerms, content: SegmentContent, serialized: bytes) -> bool:
-        """See `SharedCache.store`."""
-        return False
-
-    def drop(self, place: SegmentPlace) -> bool:
-        """See `SharedCache.drop`."""
-        return True
+    def cache_entry_refused(self) -> None:
+        """An entry was not what this record store had put there."""
+        ...

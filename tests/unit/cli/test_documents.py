@@ -1,0 +1,127 @@
+"""The JSON that scripts rely on: one document on standard output, nothing else there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Run
+from tests.unit.client.fakes import Fakes
+from tests.unit.client.test_client import segment
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> str:
+    path = tmp_path / "visitor.jpg"
+    path.write_bytes(b"visitor")
+    return str(path)
+
+
+def test_verify_tells_the_decision_and_every_step(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    document = veilface("verify", "staff", "ada", photograph, "--json").document
+    assert set(document) == {
+        "gallery",
+        "subject",
+        "image",
+        "decision",
+        "threshold_profile",
+        "milliseconds",
+        "steps",
+    }
+    assert document["decision"] == "match"
+    assert [step["service"] for step in document["steps"]] == ["matching", "embedding", "matching", "keys"]
+    assert set(document["steps"][-1]) == {
+        "service",
+        "call",
+        "milliseconds",
+        "sent_bytes",
+        "received_bytes",
+        "sent",
+        "received",
+    }
+    (shown,) = document["steps"][-1]["sent"]
+    assert (shown["kind"], shown["bytes"], shown["excerpt"]) == ("encrypted scores", 100, "00" * 8)
+
+
+def test_identify_ranks_candidates(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    fakes.matching.segments = [segment(0, "a", 7, ["ada", "bob", "cyd"])]
+    fakes.keys.positions = ((0, 1), (0, 2))
+    document = veilface("identify", "staff", photograph, "--top", "2", "--json").document
+    assert document["decision"] == "match"
+    assert document["candidates"] == [
+        {"rank": 1, "subject": "bob", "enrollment": "galleries/staff/enrollments/8"},
+        {"rank": 2, "subject": "cyd", "enrollment": "galleries/staff/enrollments/9"},
+    ]
+
+
+def test_compare_names_both_sides(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    document = veilface("compare", photograph, photograph, "--json").document
+    assert document["reference"] == document["probe"] == photograph
+    assert document["decision"] == "match"
+
+
+def test_enroll_folder_enrolls_each_person(veilface: Run, fakes: Fakes, tmp_path: Path) -> None:
+    for person, count in (("ada", 2), ("bob", 1)):
+        (tmp_path / person).mkdir()
+        for number in range(count):
+            (tmp_path / person / f"{number}.jpg").write_bytes(f"{person}{number}".encode())
+    document = veilface("enroll-folder", "staff", str(tmp_path), "--json").document
+    assert document["enrolled_count"] == 3
+    assert [each["enrollment"]["subject"] for each in document["photographs"]] == ["ada", "ada", "bob"]
+    assert document["photographs"][0]["face"]["bounding_box"] == {"x": 1, "y": 2, "width": 30, "height": 40}
+
+
+def test_no_document_holds_a_template(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    finished = veilface("enroll", "staff", photograph, "--subject", "ada", "--json")
+    assert finished.document["enrolled_count"] == 1
+    assert fakes.matching.enrolled[0].template.ciphertext == b"of:visitor"
+    assert "of:visitor" not in finished.stdout
+
+
+def test_keys_are_described_with_their_fingerprints(veilface: Run, fakes: Fakes) -> None:
+    created = veilface("keys", "create", "staff", "--json").document
+    assert created == veilface("keys", "show", "staff", "--json").document
+    assert veilface("keys", "list", "--json").document == {"keys": [created]}
+    assert created["versions"][0]["public_key_sha256"] == "00" * 32
+
+
+def test_galleries_are_created_listed_shown_and_deleted(veilface: Run, fakes: Fakes) -> None:
+    created = veilface("gallery", "create", "staff", "--json").document
+    assert created["name"] == "galleries/staff"
+    assert veilface("gallery", "show", "staff", "--json").document == created
+    assert veilface("gallery", "list", "--json").document == {"galleries": [created]}
+    deleted = veilface("gallery", "delete", "staff", "--yes", "--json").document
+    assert deleted == {"name": "galleries/staff", "enrollment_count": 0}
+
+
+def test_deleting_a_gallery_asks_first(veilface: Run, fakes: Fakes) -> None:
+    finished = veilface("gallery", "delete", "staff")
+    assert finished.exit_code == 130
+    assert "Delete galleries/staff" in finished.stderr
+    assert "deleted" not in finished.stdout
+
+
+def test_models_are_listed(veilface: Run, fakes: Fakes) -> None:
+    (model,) = veilface("models", "--json").document["models"]
+    assert (model["name"], model["is_default"]) == ("fake/one/two", True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "staff", "ada", "{photograph}", "--steps"),
+        ("compare", "{photograph}", "{photograph}", "--steps"),
+        ("identify", "staff", "{photograph}", "--steps"),
+        ("enroll", "staff", "{photograph}", "--subject", "ada"),
+        ("keys", "create", "other"),
+        ("keys", "list"),
+        ("gallery", "show", "staff"),
+        ("gallery", "list"),
+        ("subject", "list", "staff"),
+        ("models",),
+    ],
+)
+def test_people_get_text_and_no_json(veilface: Run, fakes: Fakes, photograph: str, arguments: tuple[str, ...]) -> None:
+    finished = veilface(*(argument.format(photograph=photograph) for argument in arguments))
+    assert finished.exit_code in (0, 1)
+    assert finished.stdout.strip()
+    assert not finished.stdout.lstrip().startswith("{")
