@@ -18,7 +18,7 @@ from veilface.common.process import run
 from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
 from veilface.common.signing import Signer, TrustStore
-from veilface.crypto.public.registry import load_comparer
+from veilface.crypto.public.registry import load_comparer, warm
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.assembly import Backends, Limits, Matching, assemble
 from veilface.matching.domain.segments.cache import SegmentCache
@@ -27,7 +27,7 @@ from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import StoreIdentity, read_identity
 from veilface.matching.metrics import MatchingMetrics
-from veilface.matching.readiness import DATABASE, prepare_database, watch_database
+from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database
 from veilface.matching.redis_client import connect_redis
 from veilface.matching.servicer import GalleryServicer, MatchingServicer
 from veilface.matching.settings import MatchingSettings
@@ -118,11 +118,12 @@ async def _main() -> None:
             storage=storage,
         )
         matching = assemble(backends, _limits(settings))
-        readiness = Readiness(DATABASE)
+        readiness = Readiness(DATABASE, KERNELS)
         matching.sweeper.start()
         try:
             # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(warm_kernels(readiness, warm))
                 watch = tasks.create_task(watch_database(readiness, database, storage, settings.database_check_s))
                 await serve(settings, _registrations(matching), readiness, policy, metrics=metrics)
                 watch.cancel()

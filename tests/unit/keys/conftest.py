@@ -173,15 +173,17 @@ def means(
         ledger=SqlLedger(database),
         audit=audit,
         thresholds=ThresholdTable(
-            Threshold(
-                model=MODEL,
-                metric=Metric.COSINE,
-                operating_point=operating_point,
-                value=value,
-                source="made up for tests",
-                measured=date(2030, 1, 1),
-            )
-            for operating_point, value in (("strict", 0.95), ("balanced", 0.93), ("lenient", 0.91))
+            [
+                Threshold(
+                    model=MODEL,
+                    metric=Metric.COSINE,
+                    operating_point=operating_point,
+                    value=value,
+                    source="made up for tests",
+                    measured=date(2030, 1, 1),
+                )
+                for operating_point, value in (("strict", 0.95), ("balanced", 0.93), ("lenient", 0.91))
+            ]
         ),
         trust=TrustStore({matcher.identity: [matcher.public_key_bytes]}),
         rules=TicketRules(),

@@ -251,14 +251,14 @@ def test_a_replayed_answer_is_decided_once(key: Key, decider: Decider, matching:
     assert decrypter.decryptions == 1
 
 
-def test_a_thousand_forged_and_replayed_tickets_decrypt_nothing(
+def test_ten_thousand_forged_and_replayed_tickets_decrypt_nothing(
     key: Key, decider: Decider, matching: Any, decrypter: Any
 ) -> None:
     refusals = Refusals(matching)
     spent = matching.verification(0.99)
     decider.verify(CALLER, spent, "")
     decryptions_before = decrypter.decryptions
-    for round_ in range(50):
+    for round_ in range(500):
         for name in REFUSED:
             with pytest.raises(VeilfaceError):
                 decider.verify(CALLER, spent if round_ % 10 == 0 else getattr(refusals, name)(), "")

@@ -6,6 +6,7 @@ Files are replaced in one step and never changed, so that a mapped one stays wha
 
 import hashlib
 import mmap
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -133,6 +134,9 @@ def _stem(place: SegmentPlace) -> str:
 
 def _map(path: Path) -> memoryview:
     with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            # Nothing can be mapped of nothing.
+            return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
