@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+_WIDTH_OF_FILES = 160
+
+
 class Output:
     """Where results, progress and errors go.
 
@@ -31,7 +34,11 @@ class Output:
         """Standard output, for people."""
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=False)
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            # Nobody sees where a line ends in a file, but broken names are hard to search for.
+            console.width = _WIDTH_OF_FILES
+        return console
 
     @cached_property
     def errors(self) -> "Console":

@@ -8,20 +8,24 @@ from rich.text import Text
 
 from veilface.client.steps import Payload, Step
 
+_EXCERPT_DIGITS = 6
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+def table(*columns: str, title: str = "", right: Sequence[str] = (), folding: Sequence[str] = ()) -> Table:
     """An empty table in the house style.
 
     Args:
         columns: The headings.
         title: A line above it.
         right: The headings of columns that hold numbers.
+        folding: The headings of columns with long text; the others stay on one line.
     """
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column not in folding
+        )
     return made
 
 
@@ -37,7 +41,8 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 def steps_table(steps: Iterable[Step]) -> Table:
     """What was asked of which service, how long it took, and what it was shown and gave."""
-    made = table("service", "call", "ms", "was shown", "answered", right=("ms",))
+    payloads = ("was shown", "answered")
+    made = table("service", "call", "ms", *payloads, right=("ms",), folding=payloads)
     for step in steps:
         made.add_row(
             step.service.value,
@@ -64,12 +69,11 @@ def size(count: float) -> str:
     return f"{count:.{digits}f} {_UNITS[unit]}"
 
 
-def payload_text(payload: Payload) -> str:
-    """ "98.3 kB template ciphertext (9f02ab...)"."""
+def _payload(payload: Payload) -> str:
     number = f"{payload.count} x " if payload.count > 1 else ""
-    excerpt = f" (..{payload.excerpt}..)" if payload.excerpt else ""
-    return f"{number}{payload.kind.value}, {size(payload.total_bytes)}{excerpt}"
+    excerpt = f" {payload.excerpt[:_EXCERPT_DIGITS]}.." if payload.excerpt else ""
+    return f"{number}{payload.kind.value}{excerpt} {size(payload.total_bytes)}"
 
 
 def _seen(payloads: Sequence[Payload], total_bytes: int) -> str:
-    return "; ".join(payload_text(payload) for payload in payloads) or size(total_bytes)
+    return "\n".join(_payload(payload) for payload in payloads) or size(total_bytes)

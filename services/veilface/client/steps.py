@@ -9,8 +9,6 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 _EXCERPT_BYTES = 8
-# The first bytes of a ciphertext are a header, the same in all of them.
-_EXCERPT_OFFSET = 64
 
 
 class Service(StrEnum):
@@ -44,7 +42,7 @@ class Payload:
         kind: What they are.
         count: How many there were.
         total_bytes: Their size together.
-        excerpt: Eight bytes from inside the first ciphertext, in hexadecimal; empty for images.
+        excerpt: Eight bytes from the middle of the first ciphertext, in hexadecimal; empty for images.
     """
 
     kind: PayloadKind
@@ -111,5 +109,6 @@ def _messages_in(field: FieldDescriptor, value: Any) -> Iterable[Message]:
 def _excerpt(kind: PayloadKind, data: bytes) -> str:
     if kind is PayloadKind.IMAGE:
         return ""
-    start = _EXCERPT_OFFSET if len(data) >= _EXCERPT_OFFSET + _EXCERPT_BYTES else 0
-    return data[start : start + _EXCERPT_BYTES].hex()
+    # A ciphertext begins with a header, the same in all of them.
+    middle = max(0, (len(data) - _EXCERPT_BYTES) // 2)
+    return data[middle : middle + _EXCERPT_BYTES].hex()

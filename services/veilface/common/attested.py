@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from google.protobuf.message import DecodeError, Message
-
 from veilface.common.conversion import (
     check_length,
     enum_from_proto,
@@ -27,20 +25,27 @@ from veilface.common.conversion import (
     use_from_proto,
     use_to_proto,
 )
-from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError, Reason
+from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason
 from veilface.common.identities import EMBEDDING_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import GalleryName, KeyVersionName, SubjectName
 from veilface.common.signing import SCORE_DOMAIN, TEMPLATE_DOMAIN, SignatureValue, Signer, TrustStore
+from veilface.common.statements import (
+    DIGEST_BYTES,
+    LONGEST_MODEL,
+    LONGEST_PROFILE,
+    check_range,
+    check_statement_size,
+    check_text,
+    parse_statement,
+    serialize_statement,
+    verify_signature,
+)
 from veilface.crypto.contract import Scheme, TemplateSpace, TemplateUse
 from veilface.types.v1 import score_pb2, template_pb2
 
-LARGEST_STATEMENT_BYTES = 4096
-LONGEST_MODEL = 200
-LONGEST_PROFILE = 64
 LARGEST_SCORE_COUNT = 1 << 20
 LARGEST_BATCH_COUNT = 1 << 20
 LARGEST_GENERATION = 2**63 - 1
-DIGEST_BYTES = 32
 NONCE_BYTES = 16
 
 
@@ -76,8 +81,8 @@ class TemplateStatement:
 
     def __post_init__(self) -> None:
         KeyVersionName.parse(self.key_version)
-        _check_text("profile", self.profile, LONGEST_PROFILE)
-        _check_text("model", self.model, LONGEST_MODEL)
+        check_text("profile", self.profile, LONGEST_PROFILE)
+        check_text("model", self.model, LONGEST_MODEL)
         check_length("ciphertext_sha256", self.ciphertext_sha256, DIGEST_BYTES)
 
 
@@ -110,16 +115,16 @@ class ScoreStatement:
 
     def __post_init__(self) -> None:
         KeyVersionName.parse(self.key_version)
-        _check_text("profile", self.profile, LONGEST_PROFILE)
-        _check_text("model", self.model, LONGEST_MODEL)
+        check_text("profile", self.profile, LONGEST_PROFILE)
+        check_text("model", self.model, LONGEST_MODEL)
         self._check_target()
         check_length("probe_sha256", self.probe_sha256, DIGEST_BYTES)
         check_length("ciphertext_sha256", self.ciphertext_sha256, DIGEST_BYTES)
         check_length("nonce", self.nonce, NONCE_BYTES)
-        _check_range("generation", self.generation, 0, LARGEST_GENERATION)
-        _check_range("score_count", self.score_count, 1, LARGEST_SCORE_COUNT)
-        _check_range("batch_count", self.batch_count, 1, LARGEST_BATCH_COUNT)
-        _check_range("batch_index", self.batch_index, 0, self.batch_count - 1)
+        check_range("generation", self.generation, 0, LARGEST_GENERATION)
+        check_range("score_count", self.score_count, 1, LARGEST_SCORE_COUNT)
+        check_range("batch_count", self.batch_count, 1, LARGEST_BATCH_COUNT)
+        check_range("batch_index", self.batch_index, 0, self.batch_count - 1)
 
     def _check_target(self) -> None:
         if self.gallery:
@@ -181,7 +186,7 @@ def sign_template(signer: Signer, statement: TemplateStatement, ciphertext: byte
         ciphertext_sha256=statement.ciphertext_sha256,
         create_time=time_to_proto(statement.create_time),
     )
-    statement_bytes = _serialize(message)
+    statement_bytes = serialize_statement(message)
     return SignedTemplate(statement_bytes, ciphertext, signer.sign(TEMPLATE_DOMAIN, statement_bytes))
 
 
@@ -200,9 +205,9 @@ def verify_template(
         InvalidArgumentError: DIGEST_MISMATCH if the ciphertext is not the signed one; MISSING_FIELD, INVALID_FIELD or
             INVALID_NAME for a statement that the signer should not have made.
     """
-    _verify_signature(trust, TEMPLATE_DOMAIN, signed.statement_bytes, signed.signature, signers)
+    verify_signature(trust, TEMPLATE_DOMAIN, signed.statement_bytes, signed.signature, signers)
     message = template_pb2.TemplateStatement()
-    _parse(message, signed.statement_bytes)
+    parse_statement(message, signed.statement_bytes)
     _check_digest(message.ciphertext_sha256, signed.ciphertext)
     return TemplateStatement(
         key_version=message.key_version,
@@ -261,7 +266,7 @@ def sign_scores(signer: Signer, statement: ScoreStatement, ciphertext: bytes) ->
         nonce=statement.nonce,
         expire_time=time_to_proto(statement.expire_time),
     )
-    statement_bytes = _serialize(message)
+    statement_bytes = serialize_statement(message)
     return SignedScores(statement_bytes, ciphertext, signer.sign(SCORE_DOMAIN, statement_bytes))
 
 
@@ -282,9 +287,9 @@ def verify_scores(
             INVALID_NAME for a statement that the signer should not have made.
         FailedPreconditionError: TICKET_EXPIRED.
     """
-    _verify_signature(trust, SCORE_DOMAIN, signed.statement_bytes, signed.signature, signers)
+    verify_signature(trust, SCORE_DOMAIN, signed.statement_bytes, signed.signature, signers)
     message = score_pb2.ScoreStatement()
-    _parse(message, signed.statement_bytes)
+    parse_statement(message, signed.statement_bytes)
     _check_digest(message.ciphertext_sha256, signed.ciphertext)
     statement = ScoreStatement(
         key_version=message.key_version,
@@ -330,16 +335,6 @@ def scores_from_proto(message: score_pb2.ScoreBatch) -> SignedScores:
     return SignedScores(message.statement, message.ciphertext, signature_from_proto(message.signature))
 
 
-def _verify_signature(
-    trust: TrustStore, domain: str, statement_bytes: bytes, signature: SignatureValue, signers: Collection[str]
-) -> None:
-    if signature.signer not in signers:
-        raise PermissionDeniedError(
-            Reason.UNTRUSTED_SIGNER, f"only {', '.join(sorted(signers))} may vouch for this, whoever else is trusted"
-        )
-    trust.verify(domain, statement_bytes, signature)
-
-
 def _check_digest(expected_sha256: bytes, ciphertext: bytes) -> None:
     # Both sides are public, so the comparison need not take constant time.
     if hashlib.sha256(ciphertext).digest() != expected_sha256:
@@ -349,47 +344,11 @@ def _check_digest(expected_sha256: bytes, ciphertext: bytes) -> None:
         )
 
 
-def _serialize(message: Message) -> bytes:
-    statement_bytes = message.SerializeToString(deterministic=True)
-    _check_statement_size(statement_bytes)
-    return statement_bytes
-
-
-def _parse(message: Message, statement_bytes: bytes) -> None:
-    _check_statement_size(statement_bytes)
-    try:
-        message.ParseFromString(statement_bytes)
-    except DecodeError as error:
-        raise InvalidArgumentError(
-            Reason.INVALID_FIELD, f"statement is not a serialized {message.DESCRIPTOR.full_name}"
-        ) from error
-
-
 def _check_parts(what: str, statement_bytes: bytes, ciphertext: bytes, has_signature: bool) -> None:
     if not statement_bytes:
         raise InvalidArgumentError(Reason.MISSING_FIELD, f"the {what} has no statement: pass it on as it was made")
-    _check_statement_size(statement_bytes)
+    check_statement_size(statement_bytes)
     if not ciphertext:
         raise InvalidArgumentError(Reason.MISSING_FIELD, f"the {what} has no ciphertext: pass it on as it was made")
     if not has_signature:
         raise InvalidArgumentError(Reason.MISSING_FIELD, f"the {what} has no signature: pass it on as it was made")
-
-
-def _check_statement_size(statement_bytes: bytes) -> None:
-    if len(statement_bytes) > LARGEST_STATEMENT_BYTES:
-        raise InvalidArgumentError(
-            Reason.INVALID_FIELD,
-            f"the statement has {len(statement_bytes)} bytes; at most {LARGEST_STATEMENT_BYTES} are allowed",
-        )
-
-
-def _check_text(field: str, value: str, longest: int) -> None:
-    if not value:
-        raise InvalidArgumentError(Reason.MISSING_FIELD, f"{field} is missing")
-    if len(value) > longest or not value.isprintable():
-        raise InvalidArgumentError(Reason.INVALID_FIELD, f"{field} is not 1 to {longest} printable characters")
-
-
-def _check_range(field: str, value: int, smallest: int, largest: int) -> None:
-    if not smallest <= value <= largest:
-        raise InvalidArgumentError(Reason.INVALID_FIELD, f"{field} is {value}, not {smallest} to {largest}")

@@ -18,6 +18,7 @@ from veilface.common.files import read_setting_file, write_private_file, write_p
 
 TEMPLATE_DOMAIN = "veilface.template.v1"
 SCORE_DOMAIN = "veilface.score.v1"
+SEGMENT_DOMAIN = "veilface.segment.v1"
 
 KEY_ID_BYTES = 8
 PUBLIC_KEY_BYTES = 32

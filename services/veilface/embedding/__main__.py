@@ -18,7 +18,7 @@ from veilface.common.process import run
 from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
 from veilface.common.signing import Signer
-from veilface.crypto.public.registry import load_encryptor
+from veilface.crypto.public.registry import load_encryptor, warm_encryption
 from veilface.embedding.access import DEFAULT_ACCESS
 from veilface.embedding.domain.encryption import EncryptorCache
 from veilface.embedding.domain.extraction import ExtractionLimits, TemplateExtractor
@@ -42,8 +42,13 @@ def _now() -> datetime:
 
 async def _load(settings: EmbeddingSettings, signer: Signer, readiness: Readiness) -> TemplateExtractor:
     pipelines = await asyncio.to_thread(
-        build_pipelines, settings.embedding_pipelines, settings.embedding_deepface_home, settings.workers
+        build_pipelines,
+        settings.embedding_pipelines,
+        settings.embedding_deepface_home,
+        settings.workers,
+        downloads=settings.embedding_downloads,
     )
+    await asyncio.to_thread(warm_encryption)
     for pipeline in pipelines:
         structlog.get_logger().info(
             "model_loaded",

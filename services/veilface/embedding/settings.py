@@ -31,10 +31,14 @@ class EmbeddingSettings(ServerSettings):
         min_length=1,
         max_length=16,
         description="recognition pipelines as model/detector/alignment, separated by commas, the default first, for "
-        "example dlib-resnet/hog/chip,Facenet/yunet/deepface",
+        "example dlib-resnet/hog/chip,Facenet/yunet/deepface; models of DeepFace by its names, and cipherface-Facenet "
+        "or cipherface-Facenet512 for keys of the scheme ckks-tenseal",
     )
     embedding_deepface_home: Path = Field(
         default_factory=Path.home, description="the folder above .deepface/weights, where DeepFace's weight files are"
+    )
+    embedding_downloads: bool = Field(
+        False, description="let DeepFace download weight files that are missing; nothing says beforehand what they hold"
     )
     embedding_faces: int = Field(
         32, ge=1, le=1000, description="how many faces one answer may hold, 1 to 1000; a template has about 98 KB"

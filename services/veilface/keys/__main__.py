@@ -18,7 +18,7 @@ from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import Reencrypter
-from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
+from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter, warm
 from veilface.keys.access import DEFAULT_ACCESS
 from veilface.keys.domain.administration import KeyAdministration
 from veilface.keys.domain.alternation import AlternationMonitor
@@ -39,6 +39,7 @@ from veilface.keys.storage.ledger import SqlLedger
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 
 _RETRY_S = 2.0
+_KERNELS = "kernels"
 
 
 def _access_policy(settings: KeysSettings) -> AccessPolicy:
@@ -62,6 +63,11 @@ def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionM
         trust=means.trust,
         clock=means.clock,
     )
+
+
+async def _warm_kernels(readiness: Readiness) -> None:
+    await asyncio.to_thread(warm)
+    readiness.hold(_KERNELS)
 
 
 def _now() -> datetime:
@@ -98,7 +104,7 @@ async def _main() -> None:
         alternation=AlternationMonitor(alarm),
         clock=_now,
     )
-    readiness = Readiness(DATABASE, AUDIT, MASTER_KEY)
+    readiness = Readiness(DATABASE, AUDIT, MASTER_KEY, _KERNELS)
     pool = BoundedPool(settings.workers, settings.queue_size, "keys")
     rules = Rules(
         KeyAdministration(vault, decrypters, audit), Decider(means), _reencryption(settings, means), AuditReading(audit)
@@ -116,6 +122,7 @@ async def _main() -> None:
         # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
         async with asyncio.TaskGroup() as tasks:
             background = tasks.create_task(maintenance.run())
+            tasks.create_task(_warm_kernels(readiness))
             await serve(settings, [registration], readiness, _access_policy(settings), metrics=metrics)
             background.cancel()
     finally:

@@ -9,9 +9,9 @@ def test_an_image_is_counted_but_never_quoted() -> None:
     assert payloads_of([request]) == (Payload(PayloadKind.IMAGE, 1, 1000, ""),)
 
 
-def test_ciphertexts_are_summed_up_and_the_first_is_quoted_behind_its_header() -> None:
-    ciphertext = bytes(64) + bytes(range(1, 9)) + bytes(100)
-    other = bytes(64) + b"\xff" * 108
+def test_ciphertexts_are_summed_up_and_the_middle_of_the_first_is_quoted() -> None:
+    ciphertext = bytes(82) + bytes(range(1, 9)) + bytes(82)
+    other = b"\xff" * 172
     request = key_service_pb2.DecideVerificationRequest(
         score_batches=[score_pb2.ScoreBatch(ciphertext=each, statement=b"ticket") for each in (ciphertext, other)]
     )

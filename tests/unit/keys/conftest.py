@@ -1,4 +1,5 @@
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import create_engine, make_url, text
 
 from veilface.common.attested import Circuit, ScoreStatement, SignedScores, sign_scores
 from veilface.common.identities import MATCHING_IDENTITY
@@ -88,8 +90,32 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """An empty database: SQLite, or one in the PostgreSQL server whose URL VEILFACE_TEST_POSTGRESQL gives."""
+    server = os.environ.get("VEILFACE_TEST_POSTGRESQL")
+    if server is None:
+        yield f"sqlite:///{tmp_path}/keys.db"
+        return
+    name = f"keys_{secrets.token_hex(8)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_files(tmp_path: Path, database_url: str) -> Callable[[], bytes]:
+    """Reads all that SQLite has written."""
+    if not database_url.startswith("sqlite"):
+        pytest.skip("looks into SQLite's files")
+    return lambda: b"".join(path.read_bytes() for path in sorted(tmp_path.glob("keys.db*")))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.migrate()
     yield database
     database.close()

@@ -35,7 +35,7 @@ def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None
         database.migrate()
 
 
-def test_deleted_rows_are_overwritten(database: Database) -> None:
+def test_deleted_rows_are_overwritten(database: Database, sqlite_files: object) -> None:
     with database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA secure_delete").scalar_one() == 1
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"

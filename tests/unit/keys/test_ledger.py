@@ -1,7 +1,6 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,8 +31,8 @@ def ledger(database: Database) -> SqlLedger:
 
 
 @pytest.fixture
-def other_replica(database: Database, tmp_path: Path) -> Iterator[SqlLedger]:
-    other = Database(f"sqlite:///{tmp_path}/keys.db")
+def other_replica(database: Database, database_url: str) -> Iterator[SqlLedger]:
+    other = Database(database_url)
     yield SqlLedger(other)
     other.close()
 
@@ -152,10 +151,10 @@ def test_only_what_is_old_is_forgotten(ledger: SqlLedger, database: Database, cl
     assert (nonces, days) == ([b"\x01" * 16], [DAY.toordinal()])
 
 
-def test_names_of_targets_do_not_reach_the_database(ledger: SqlLedger, tmp_path: Path) -> None:
+def test_names_of_targets_do_not_reach_the_database(ledger: SqlLedger, sqlite_files: Callable[[], bytes]) -> None:
     name = "galleries/staff/subjects/ada.lovelace"
     ledger.spend(KEY, None, [Charge(QuotaKind.ANSWERS_PER_TARGET, pseudonym("target", name), 5)], DAY)
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("keys.db*"))
+    stored = sqlite_files()
     assert b"lovelace" not in stored
     assert pseudonym("target", name).encode() in stored
 

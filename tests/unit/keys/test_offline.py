@@ -33,10 +33,9 @@ def master_key(old_file: Path) -> MasterKey:
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path}/keys.db"
-    monkeypatch.setenv("VEILFACE_DATABASE_URL", url)
-    return url
+def url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("VEILFACE_DATABASE_URL", database_url)
+    return database_url
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,10 +102,10 @@ def _stored(store: SqlKeyStore, key: Key) -> Any:
 
 
 def test_everything_survives_a_restart(
-    create: Callable[..., Key], capturing: Capturing, master_key: MasterKey, clock: Any, tmp_path: Path
+    create: Callable[..., Key], capturing: Capturing, master_key: MasterKey, clock: Any, database_url: str
 ) -> None:
     created = create(policy=KeyPolicy(release=Release.BANDED))
-    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    database = Database(database_url)
     database.migrate()
     restarted = Vault(SqlKeyStore(database), capturing, clock)
     restarted.unseal(master_key)
@@ -238,7 +237,7 @@ def test_an_overdue_version_counts_as_destroyed_before_the_sweep(
 
 
 def test_destroying_now_leaves_no_byte_of_the_sealed_key_in_the_database(
-    create: Callable[..., Key], vault: Vault, database: Database, tmp_path: Path
+    create: Callable[..., Key], vault: Vault, database: Database, sqlite_files: Callable[[], bytes]
 ) -> None:
     create()
     vault.rotate(NAME)
@@ -246,7 +245,7 @@ def test_destroying_now_leaves_no_byte_of_the_sealed_key_in_the_database(
         rows = connection.execute(select(key_material.c.sealed_secret_key).order_by(key_material.c.version))
         first, second = rows.scalars().all()
     vault.destroy_now(FIRST)
-    stored = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("keys.db*")))
+    stored = sqlite_files()
     assert first[100:164] not in stored
     assert second[100:164] in stored
     for attempt in (vault.enable, vault.restore, vault.disable, vault.resolve):
@@ -376,10 +375,10 @@ def _plant(database: Database, name: KeyVersionName, blob: bytes) -> None:
 
 
 def test_no_plain_secret_is_in_the_database_file(
-    create: Callable[..., Key], capturing: Capturing, tmp_path: Path
+    create: Callable[..., Key], capturing: Capturing, sqlite_files: Callable[[], bytes]
 ) -> None:
     create(transformed=True)
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("keys.db*"))
+    stored = sqlite_files()
     assert capturing.secrets[0][:32] not in stored
     assert b"office" in stored
 

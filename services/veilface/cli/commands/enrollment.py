@@ -109,7 +109,7 @@ def _enroll(
             outcomes.append(outcome)
             advance()
     results: list[dict[str, Any]] = []
-    failed = table("photograph", "reason", "problem")
+    failed = table("photograph", "reason", "problem", folding=("photograph", "problem"))
     for outcome in outcomes:
         about = {"image": str(outcome.photograph.image), "subject": outcome.photograph.subject}
         if isinstance(outcome.result, VeilfaceError):

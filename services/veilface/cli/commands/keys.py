@@ -75,7 +75,13 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
         found = client.keys.get(key)
         about = facts([("key", found.name), ("scheme", found.scheme.value), ("profile", found.profile)])
         versions = table(
-            "version", "state", "public key", "evaluation keys", "SHA-256 of the public key", right=("version",)
+            "version",
+            "state",
+            "public key",
+            "evaluation keys",
+            "SHA-256 of the public key",
+            right=("version",),
+            folding=("SHA-256 of the public key",),
         )
         for version in found.versions:
             mark = " (primary)" if version.version == found.primary_version else ""

@@ -123,7 +123,7 @@ def models(state: StateOption = None, as_json: JsonOption = False) -> None:
         from veilface.cli.tables import table
 
         found = client.models()
-        made = table("model", "dimension", "weights", right=("dimension",))
+        made = table("model", "dimension", "weights", right=("dimension",), folding=("weights",))
         for model in found:
             name = f"{model.name} [dim](default)[/]" if model.is_default else model.name
             made.add_row(name, str(model.dimension), "\n".join(filename for filename, _ in model.weights))

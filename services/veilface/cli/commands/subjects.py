@@ -35,7 +35,7 @@ def show(
         from veilface.cli.tables import size, table
 
         enrollments = client.enrollments.list(gallery, subject)
-        made = table("enrollment", "size", "made", "labels", right=("size",))
+        made = table("enrollment", "size", "made", "labels", right=("size",), folding=("labels",))
         for enrollment in enrollments:
             labels = ", ".join(f"{name}={value}" for name, value in enrollment.labels.items())
             made.add_row(

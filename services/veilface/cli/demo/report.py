@@ -154,7 +154,9 @@ def _sights_table(steps: Sequence[Step]) -> Table:
 
 
 def _failed_table(collection: Collection, findings: Findings) -> Table:
-    made = table("photograph", "reason", "problem", title="Photographs that could not be used")
+    made = table(
+        "photograph", "reason", "problem", title="Photographs that could not be used", folding=("photograph", "problem")
+    )
     for path, error in findings.failed:
         made.add_row(_label(collection, path), error.reason.value, escape(error.message))
     return made

@@ -77,9 +77,13 @@ class StackProcess:
             f"{self.name} {_how_it_ended(self._process.returncode)}. The end of {self.log}:\n{self.log_tail()}",
         )
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, without waiting."""
+        self._signal(signal.SIGTERM)
+
     def stop(self, timeout_s: float) -> None:
         """Ask it to end, and end it if it has not after the timeout."""
-        self._signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             self._wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -24,6 +24,8 @@ from veilface.common.pki import tls_settings
 
 REDIS = "redis"
 READY_TIMEOUT_S = 180.0
+_STOP_ORDER = (("matching", "embedding"), ("keys",), (REDIS,))
+_STOP_TIMEOUT_S = DRAIN_TIMEOUT_S + 5
 # The path of a unix socket has room for 107 bytes on Linux and 103 on macOS.
 _LONGEST_SOCKET_PATH = 100
 
@@ -83,8 +85,12 @@ class LocalStack:
 
     def stop(self) -> None:
         """Stop everything, those first that depend on others."""
-        for name in reversed(tuple(self._processes)):
-            self._processes[name].stop(DRAIN_TIMEOUT_S + 5)
+        for together in _STOP_ORDER:
+            processes = [self._processes[name] for name in together if name in self._processes]
+            for process in processes:
+                process.ask_to_stop()
+            for process in processes:
+                process.stop(_STOP_TIMEOUT_S)
         self._processes.clear()
         self._cleanup.close()
 
@@ -118,7 +124,7 @@ class LocalStack:
 
     def restart(self, name: str) -> None:
         """Stop one process, in order if it still runs, start it again and wait until it is ready."""
-        self._processes[name].stop(DRAIN_TIMEOUT_S + 5)
+        self._processes[name].stop(_STOP_TIMEOUT_S)
         self._launch(name)
         self._wait(name, time.monotonic())
         self._save_record()

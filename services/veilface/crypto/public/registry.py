@@ -34,6 +34,14 @@ def warm() -> None:
     warm_packed(packed_profile(DEFAULT_PROFILE))
 
 
+def warm_encryption() -> None:
+    """Compile the encryption kernels of the default scheme."""
+    from veilface.crypto.public.packed.profiles import DEFAULT_PROFILE, packed_profile
+    from veilface.crypto.public.packed.warm import warm_encryption as warm_packed
+
+    warm_packed(packed_profile(DEFAULT_PROFILE))
+
+
 def load_encryptor(material: PublicMaterial) -> TemplateEncryptor:
     """What encrypts templates under this public key."""
     if material.scheme is Scheme.CKKS_PACKED:

@@ -5,6 +5,14 @@ from veilface.crypto.public.registry import unsupported
 from veilface.crypto.secret.generated import GeneratedKey
 
 
+def warm() -> None:
+    """Compile the decryption kernels of the default scheme, so that the first decision does not wait for them."""
+    from veilface.crypto.public.packed.profiles import DEFAULT_PROFILE, packed_profile
+    from veilface.crypto.secret.packed.warm import warm as warm_packed
+
+    warm_packed(packed_profile(DEFAULT_PROFILE))
+
+
 def generate_key(scheme: Scheme, profile: str) -> GeneratedKey:
     """A new key. Raises InvalidArgumentError(UNKNOWN_PROFILE)."""
     if scheme is Scheme.CKKS_PACKED:

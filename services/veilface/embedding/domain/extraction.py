@@ -113,10 +113,12 @@ class TemplateExtractor:
             key: The public key to encrypt under.
 
         Raises:
-            InvalidArgumentError: UNKNOWN_MODEL, one of the IMAGE reasons of `decode_image`, or what the scheme refuses.
+            InvalidArgumentError: UNKNOWN_MODEL, one of the IMAGE reasons of `decode_image`, or what `Pipeline.check`
+                or the scheme refuses.
             FailedPreconditionError: NO_FACE, SEVERAL_FACES or EMBEDDING_OUT_OF_RANGE.
         """
         pipeline = self.pipelines.select(request.model)
+        pipeline.check(key.scheme, request.metric)
         pixels = decode_image(request.image, self._limits.image)
         found = pipeline.finder.find(pixels)
         wanted = select_faces(found, request.selection, self._limits.faces)

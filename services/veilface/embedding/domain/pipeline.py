@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilface.common.errors import ConfigurationError, InvalidArgumentError, Reason
+from veilface.crypto.contract import Metric, Scheme
 from veilface.embedding.domain.face.finding import FaceFinder
 from veilface.embedding.domain.image.pixels import Pixels
 
@@ -65,18 +66,45 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """The only scheme and metric that a pipeline's embeddings are meant for."""
+
+    scheme: Scheme
+    metric: Metric
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline that is loaded and ready."""
+    """A pipeline that is loaded and ready.
+
+    Attributes:
+        scope: None for every scheme and metric.
+    """
 
     name: str
     finder: FaceFinder
     embedder: Embedder
     weights: tuple[CheckedWeights, ...]
+    scope: Scope | None = None
 
     @property
     def dimension(self) -> int:
         """How many values an embedding has."""
         return self.embedder.dimension
+
+    def check(self, scheme: Scheme, metric: Metric) -> None:
+        """Raise InvalidArgumentError, UNSUPPORTED_BY_SCHEME or WRONG_METRIC, outside of the pipeline's scope."""
+        if self.scope is None:
+            return
+        if scheme is not self.scope.scheme:
+            raise InvalidArgumentError(
+                Reason.UNSUPPORTED_BY_SCHEME,
+                f"{self.name} is for keys of the scheme {self.scope.scheme} only: use the model without its transform",
+            )
+        if metric is not self.scope.metric:
+            raise InvalidArgumentError(
+                Reason.WRONG_METRIC, f"embeddings of {self.name} are compared by {self.scope.metric} only"
+            )
 
 
 class PipelineSet:

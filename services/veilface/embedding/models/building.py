@@ -10,13 +10,14 @@ import numpy as np
 from veilface.common.errors import ConfigurationError, Reason
 from veilface.embedding.domain.face.finding import FaceFinder
 from veilface.embedding.domain.image.resizing import LONGEST_SIDE
-from veilface.embedding.domain.pipeline import CheckedWeights, Pipeline, PipelineName, PipelineSet
+from veilface.embedding.domain.pipeline import CheckedWeights, Embedder, Pipeline, PipelineName, PipelineSet
 from veilface.embedding.models.chip import ChipFinder
 from veilface.embedding.models.deepface_finder import DETECTORS_WITH_EYES, DeepFaceDetector, DeepFaceFinder
 from veilface.embedding.models.detection import Detector
 from veilface.embedding.models.embedder import DeepFaceEmbedder
 from veilface.embedding.models.engine import DeepFaceEngine, Task, weights_below
 from veilface.embedding.models.hog import HogDetector
+from veilface.embedding.models.min_max import CIPHERFACE, CIPHERFACE_SCOPE, MinMaxEmbedder, transformed_model
 from veilface.embedding.models.weights import FACE_LANDMARKS, WeightStore, packaged_weights_folder
 
 T = TypeVar("T", covariant=True)
@@ -27,13 +28,14 @@ DEEPFACE: Final = "deepface"
 _EYE_DETECTOR: Final = "opencv"
 
 
-def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int) -> PipelineSet:
+def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int, *, downloads: bool = False) -> PipelineSet:
     """Load pipelines from packaged weights and from DeepFace's folder.
 
     Args:
         names: "model/detector/alignment"; the first is the default.
         deepface_home: The folder above ".deepface/weights".
         threads: How many threads will use the pipelines.
+        downloads: Whether DeepFace may download weight files that are missing.
 
     Raises:
         ConfigurationError: INVALID_SETTING, WEIGHTS_MISSING or WEIGHTS_CORRUPT.
@@ -42,7 +44,7 @@ def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int) -> 
     packaged = packaged_weights_folder()
     folders = [*([] if packaged is None else [packaged]), weights_below(deepface_home)]
     store = WeightStore(folders)
-    builder = PipelineBuilder(DeepFaceEngine(deepface_home, store), store, threads)
+    builder = PipelineBuilder(DeepFaceEngine(deepface_home, store, downloads=downloads), store, threads)
     return PipelineSet([builder.build(name) for name in parsed])
 
 
@@ -59,7 +61,7 @@ class PipelineBuilder:
         self._engine = engine
         self._store = store
         self._threads = threads
-        self._embedders: dict[str, _Part[DeepFaceEmbedder]] = {}
+        self._embedders: dict[str, _Part[Embedder]] = {}
         self._finders: dict[tuple[str, str], _Part[FaceFinder]] = {}
 
     def build(self, name: PipelineName) -> Pipeline:
@@ -67,13 +69,20 @@ class PipelineBuilder:
         embedder = self._embedder(name.model)
         finder = self._finder(name)
         weights = dict.fromkeys((*embedder.weights, *finder.weights))
-        return Pipeline(str(name), finder.value, embedder.value, tuple(weights))
+        scope = CIPHERFACE_SCOPE if name.model.startswith(CIPHERFACE) else None
+        return Pipeline(str(name), finder.value, embedder.value, tuple(weights), scope)
 
-    def _embedder(self, model: str) -> "_Part[DeepFaceEmbedder]":
+    def _embedder(self, model: str) -> "_Part[Embedder]":
         if model not in self._embedders:
-            loaded = self._engine.load(Task.RECOGNITION, model)
-            self._embedders[model] = _Part(DeepFaceEmbedder(self._engine, model), loaded.weights)
+            self._embedders[model] = self._new_embedder(model)
         return self._embedders[model]
+
+    def _new_embedder(self, model: str) -> "_Part[Embedder]":
+        if model.startswith(CIPHERFACE):
+            raw = self._embedder(transformed_model(model))
+            return _Part(MinMaxEmbedder(raw.value, transformed_model(model)), raw.weights)
+        loaded = self._engine.load(Task.RECOGNITION, model)
+        return _Part(DeepFaceEmbedder(self._engine, model), loaded.weights)
 
     def _finder(self, name: PipelineName) -> "_Part[FaceFinder]":
         parts = name.detector, name.alignment

@@ -1,9 +1,13 @@
-"""DeepFace, held to this project's rules: ONNX only, no downloads, quiet, with dlib's ResNet as a model of its own."""
+"""DeepFace, held to this project's rules: ONNX only, quiet, with dlib's ResNet as a model of its own.
 
+It downloads nothing unless told that it may, and whatever it loads is looked up and hashed by the weight store.
+"""
+
+import functools
 import importlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -48,6 +52,7 @@ class DeepFaceEngine:
     Args:
         home: The folder above ".deepface/weights".
         store: Where weight files are found and checked.
+        downloads: Whether DeepFace may download a file that is missing, into the store's last folder.
 
     Attributes:
         deepface: DeepFace's API.
@@ -58,9 +63,10 @@ class DeepFaceEngine:
         ConfigurationError: INVALID_SETTING if DeepFace cannot be used.
     """
 
-    def __init__(self, home: Path, store: WeightStore) -> None:
+    def __init__(self, home: Path, store: WeightStore, *, downloads: bool = False) -> None:
         self.lock = threading.Lock()
         self._store = store
+        self._downloads = downloads
         self._loaded: dict[tuple[Task, str], LoadedModel] = {}
         self._located: list[CheckedWeights] = []
         # DeepFace reads these when it is imported.
@@ -72,7 +78,7 @@ class DeepFaceEngine:
         exceptions: Any = importlib.import_module("deepface.modules.exceptions")
         self.no_face_errors: tuple[type[Exception], ...] = (exceptions.FaceNotDetected, exceptions.ImgNotFound)
         self._register_custom_models()
-        self._forbid_downloads()
+        self._take_over_lookups()
 
     def available(self, task: Task) -> Sequence[str]:
         """The names that DeepFace knows."""
@@ -117,18 +123,38 @@ class DeepFaceEngine:
         for name, source in _CUSTOM_MODELS.items():
             self._modeling.AVAILABLE_MODELS[Task.RECOGNITION.value][name] = {self._modeling.ANY: source}
 
-    def _forbid_downloads(self) -> None:
+    def _take_over_lookups(self) -> None:
+        for module_name in _DOWNLOADERS:
+            module: Any = importlib.import_module(module_name)
+            current = module.download_weights_if_necessary
+            # An engine before this one may have put its own lookup there.
+            download = getattr(current, "__wrapped__", current)
+            module.download_weights_if_necessary = self._lookup(download)
+
+    def _lookup(self, download: Callable[..., str]) -> Callable[..., str]:
+        @functools.wraps(download)
         def locate(
             file_name: str, source_url: str | Sequence[str] = "", compress_type: str | None = None, **sources: Any
         ) -> str:
             urls = sources.get("source_urls", source_url)
+            if self._downloads and not self._store.holds(file_name):
+                # retina-face's own lookup knows no compression.
+                compression = () if compress_type is None else (compress_type,)
+                self._download(file_name, functools.partial(download, file_name, urls, *compression))
             located = self._store.locate(file_name, urls if isinstance(urls, str) else " or ".join(urls))
             self._located.append(located.weights)
             return str(located.path)
 
-        for module_name in _DOWNLOADERS:
-            module: Any = importlib.import_module(module_name)
-            module.download_weights_if_necessary = locate
+        return locate
+
+    def _download(self, file_name: str, download: Callable[[], str]) -> None:
+        try:
+            download()
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(
+                Reason.WEIGHTS_MISSING,
+                f"the weight file {file_name} is missing and DeepFace cannot download it ({type(error).__name__})",
+            ) from error
 
 
 def _import_deepface(home: Path) -> Any:

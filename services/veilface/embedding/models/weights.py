@@ -75,7 +75,7 @@ class LocatedWeights:
 
 
 class WeightStore:
-    """Finds weight files and checks them. It never downloads.
+    """Finds weight files and checks them. It never downloads by itself.
 
     Args:
         folders: Where to look, in this order; a missing file is asked for in the last one.
@@ -97,12 +97,19 @@ class WeightStore:
         Raises:
             ConfigurationError: WEIGHTS_MISSING or WEIGHTS_CORRUPT, with the file's name and the folder for it.
         """
-        path = next((folder / filename for folder in self._folders if (folder / filename).is_file()), None)
+        path = self._path(filename)
         if path is None:
             raise self._missing(filename, source)
         if path not in self._checked:
             self._checked[path] = self._check(path)
         return LocatedWeights(path, self._checked[path])
+
+    def holds(self, filename: str) -> bool:
+        """Whether there is such a file, right or wrong."""
+        return self._path(filename) is not None
+
+    def _path(self, filename: str) -> Path | None:
+        return next((folder / filename for folder in self._folders if (folder / filename).is_file()), None)
 
     def _check(self, path: Path) -> CheckedWeights:
         known = self._known.get(path.name)
@@ -122,7 +129,7 @@ class WeightStore:
         return ConfigurationError(
             Reason.WEIGHTS_MISSING,
             f"the weight file {filename} is missing; looked in {looked_in}. Put it at {self._folders[-1] / filename}: "
-            f"{advice}. Nothing is downloaded by the service",
+            f"{advice}. Nothing is downloaded unless VEILFACE_EMBEDDING_DOWNLOADS is true",
         )
 
 

@@ -38,7 +38,9 @@ class Database:
             )
         self._is_sqlite = backend == "sqlite"
         try:
-            self._engine = _sqlite_engine(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True)
+            self._engine = (
+                _sqlite_engine(url) if self._is_sqlite else create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            )
         except (ArgumentError, ImportError) as error:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, "the database URL names a driver that is not installed"

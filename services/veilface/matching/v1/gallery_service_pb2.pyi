@@ -377,6 +377,198 @@ class EnrollRequest(_message.Message):
 Global___EnrollRequest: _TypeAlias = EnrollRequest  # noqa: Y015
 
 @_typing.final
+class ImportSegmentRequest(_message.Message):
+    """One message of a segment that is imported. The first has the header; every later one the next bytes, the next subject
+    ids, or both.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SUBJECT_IDS_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes of the segment, at most 1 MiB."""
+    @_builtins.property
+    def header(self) -> Global___SegmentImportHeader:
+        """What is imported; set in the first message only."""
+
+    @_builtins.property
+    def subject_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subject ids of the next slots, in slot order."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___SegmentImportHeader | None = ...,
+        data: _builtins.bytes = ...,
+        subject_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "subject_ids", b"subject_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSegmentRequest: _TypeAlias = ImportSegmentRequest  # noqa: Y015
+
+@_typing.final
+class SegmentImportHeader(_message.Message):
+    """What is imported, and who vouches for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GALLERY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    gallery: _builtins.str
+    """Required. "galleries/{gallery}"."""
+    request_id: _builtins.str
+    """Required. Chosen by the caller, 1 to 64 printable ASCII characters: makes a retry safe. ALREADY_EXISTS if it was
+    used in this gallery for another segment or other subjects.
+    """
+    statement: _builtins.bytes
+    """Required. A serialized SegmentStatement, kept as bytes because these exact bytes are what is signed. At most 4 KiB."""
+    @_builtins.property
+    def signature(self) -> _template_pb2.Signature:
+        """Required. The signature of the calling operator over the statement."""
+
+    def __init__(
+        self,
+        *,
+        gallery: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        statement: _builtins.bytes = ...,
+        signature: _template_pb2.Signature | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "request_id", b"request_id", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentImportHeader: _TypeAlias = SegmentImportHeader  # noqa: Y015
+
+@_typing.final
+class ImportSegmentResponse(_message.Message):
+    """The segment is imported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_IMPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def segment_import(self) -> Global___SegmentImport:
+        """What was imported."""
+
+    def __init__(
+        self,
+        *,
+        segment_import: Global___SegmentImport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment_import", b"segment_import"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_import", b"segment_import"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSegmentResponse: _TypeAlias = ImportSegmentResponse  # noqa: Y015
+
+@_typing.final
+class SegmentImport(_message.Message):
+    """A segment that was imported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FIRST_ENROLLMENT_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_COUNT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The request that imported it."""
+    first_enrollment: _builtins.int
+    """The enrollment number of its first slot; those of the others follow."""
+    enrollment_count: _builtins.int
+    """How many enrollments it made. Some may have been erased since."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was imported."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        first_enrollment: _builtins.int = ...,
+        enrollment_count: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "enrollment_count", b"enrollment_count", "first_enrollment", b"first_enrollment", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentImport: _TypeAlias = SegmentImport  # noqa: Y015
+
+@_typing.final
+class ListSegmentImportsRequest(_message.Message):
+    """Asks for a page of imports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Required. "galleries/{gallery}"."""
+    page_size: _builtins.int
+    """How many at most, 1 to 1000; 0 selects 100."""
+    page_token: _builtins.str
+    """The next_page_token of the page before in the same list; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentImportsRequest: _TypeAlias = ListSegmentImportsRequest  # noqa: Y015
+
+@_typing.final
+class ListSegmentImportsResponse(_message.Message):
+    """A page of imports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_IMPORTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last one."""
+    @_builtins.property
+    def segment_imports(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentImport]:
+        """The imports, in the order in which they were made."""
+
+    def __init__(
+        self,
+        *,
+        segment_imports: _abc.Iterable[Global___SegmentImport] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "segment_imports", b"segment_imports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentImportsResponse: _TypeAlias = ListSegmentImportsResponse  # noqa: Y015
+
+@_typing.final
 class GetEnrollmentRequest(_message.Message):
     """Asks for one enrollment."""
 

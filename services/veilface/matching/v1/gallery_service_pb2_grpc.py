@@ -60,6 +60,16 @@ class GalleryServiceStub:
                 request_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.EnrollRequest.SerializeToString,
                 response_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.Enrollment.FromString,
                 _registered_method=True)
+        self.ImportSegment = channel.stream_unary(
+                '/veilface.matching.v1.GalleryService/ImportSegment',
+                request_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentRequest.SerializeToString,
+                response_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentResponse.FromString,
+                _registered_method=True)
+        self.ListSegmentImports = channel.unary_unary(
+                '/veilface.matching.v1.GalleryService/ListSegmentImports',
+                request_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsRequest.SerializeToString,
+                response_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsResponse.FromString,
+                _registered_method=True)
         self.GetEnrollment = channel.unary_unary(
                 '/veilface.matching.v1.GalleryService/GetEnrollment',
                 request_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.GetEnrollmentRequest.SerializeToString,
@@ -127,6 +137,21 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportSegment(self, request_iterator, context):
+        """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
+        the same request_id answers the same import. Only an operator whose signing key is trusted may import.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSegmentImports(self, request, context):
+        """Lists what was imported into a gallery, in order: an import that was interrupted goes on behind it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEnrollment(self, request, context):
         """Describes an enrollment.
         """
@@ -189,6 +214,16 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.Enroll,
                     request_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.EnrollRequest.FromString,
                     response_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.Enrollment.SerializeToString,
+            ),
+            'ImportSegment': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportSegment,
+                    request_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentRequest.FromString,
+                    response_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentResponse.SerializeToString,
+            ),
+            'ListSegmentImports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSegmentImports,
+                    request_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsRequest.FromString,
+                    response_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsResponse.SerializeToString,
             ),
             'GetEnrollment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEnrollment,
@@ -352,6 +387,60 @@ class GalleryService:
             '/veilface.matching.v1.GalleryService/Enroll',
             veilface_dot_matching_dot_v1_dot_gallery__service__pb2.EnrollRequest.SerializeToString,
             veilface_dot_matching_dot_v1_dot_gallery__service__pb2.Enrollment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSegment(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/veilface.matching.v1.GalleryService/ImportSegment',
+            veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentRequest.SerializeToString,
+            veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ImportSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSegmentImports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/veilface.matching.v1.GalleryService/ListSegmentImports',
+            veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsRequest.SerializeToString,
+            veilface_dot_matching_dot_v1_dot_gallery__service__pb2.ListSegmentImportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,12 @@ class GalleryServiceStub:
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
     and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
     """
+    ImportSegment: _grpc.StreamUnaryMultiCallable[_gallery_service_pb2.ImportSegmentRequest, _gallery_service_pb2.ImportSegmentResponse]
+    """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
+    the same request_id answers the same import. Only an operator whose signing key is trusted may import.
+    """
+    ListSegmentImports: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListSegmentImportsRequest, _gallery_service_pb2.ListSegmentImportsResponse]
+    """Lists what was imported into a gallery, in order: an import that was interrupted goes on behind it."""
     GetEnrollment: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetEnrollmentRequest, _gallery_service_pb2.Enrollment]
     """Describes an enrollment."""
     ListEnrollments: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListEnrollmentsRequest, _gallery_service_pb2.ListEnrollmentsResponse]
@@ -73,6 +79,12 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
     and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
     """
+    ImportSegment: _aio.StreamUnaryMultiCallable[_gallery_service_pb2.ImportSegmentRequest, _gallery_service_pb2.ImportSegmentResponse]  # type: ignore[assignment]
+    """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
+    the same request_id answers the same import. Only an operator whose signing key is trusted may import.
+    """
+    ListSegmentImports: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListSegmentImportsRequest, _gallery_service_pb2.ListSegmentImportsResponse]  # type: ignore[assignment]
+    """Lists what was imported into a gallery, in order: an import that was interrupted goes on behind it."""
     GetEnrollment: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetEnrollmentRequest, _gallery_service_pb2.Enrollment]  # type: ignore[assignment]
     """Describes an enrollment."""
     ListEnrollments: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListEnrollmentsRequest, _gallery_service_pb2.ListEnrollmentsResponse]  # type: ignore[assignment]
@@ -128,6 +140,24 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
         and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
         """
+
+    @_abc_1.abstractmethod
+    def ImportSegment(
+        self,
+        request_iterator: _MaybeAsyncIterator[_gallery_service_pb2.ImportSegmentRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.ImportSegmentResponse, _abc.Awaitable[_gallery_service_pb2.ImportSegmentResponse]]:
+        """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
+        the same request_id answers the same import. Only an operator whose signing key is trusted may import.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSegmentImports(
+        self,
+        request: _gallery_service_pb2.ListSegmentImportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.ListSegmentImportsResponse, _abc.Awaitable[_gallery_service_pb2.ListSegmentImportsResponse]]:
+        """Lists what was imported into a gallery, in order: an import that was interrupted goes on behind it."""
 
     @_abc_1.abstractmethod
     def GetEnrollment(

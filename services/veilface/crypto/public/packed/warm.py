@@ -12,6 +12,13 @@ from veilface.crypto.public.packed.profiles import PackedProfile
 _DIMENSION = 40
 
 
+def warm_encryption(profile: PackedProfile) -> None:
+    """Run the kernels of encryption once."""
+    from veilface.crypto.public.packed.encrypt import encode
+
+    encode(np.zeros(1), profile.template_log_scale, profile.template_limbs, profile)
+
+
 def warm(profile: PackedProfile) -> None:
     """Run every kernel of a comparer once, on zeros. Compiled code is cached on disk beside the package."""
     keys = EvaluationKeys(profile, np.zeros(EvaluationKeys.shape(profile), dtype=np.uint32))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,8 @@ from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.memory import SegmentMemory
 from veilface.matching.domain.segments.packed import PackedSegment
 from veilface.matching.domain.store.snapshots import SnapshotRecords
+
+_RESTORED_AT_ONCE: Final = 4
 
 
 class SegmentPublisher:
@@ -71,11 +74,17 @@ class SegmentPublisher:
             self._published.pop((cache, place), None)
 
     async def restore_lost(self) -> None:
-        """Publish again what a cache has lost."""
-        for cache, place in list(self._published):
-            if not await run_patiently(self._storage, cache.has, place):
-                self._published.pop((cache, place), None)
+        """Publish some of what a cache has lost, or did not take before.
+
+        Only some, or a cache with too little room for everything would be filled in vain again and again.
+        """
+        restored = 0
+        for place in self._memory.places:
+            if await self._is_lacking(place):
                 self.segment_changed(place)
+                restored += 1
+            if restored == _RESTORED_AT_ONCE:
+                return
 
     async def flush(self) -> None:
         """Publish everything that waits, now."""
@@ -127,6 +136,18 @@ class SegmentPublisher:
             for cache in lacking:
                 await run_patiently(self._storage, cache.drop, place)
                 self._published.pop((cache, place), None)
+
+    async def _is_lacking(self, place: SegmentPlace) -> bool:
+        packed = self._memory.peek(place)
+        if packed is None:
+            return False
+        for cache in self._caches:
+            if self._published.get((cache, place)) != packed.content.digest:
+                return True
+            if not await run_patiently(self._storage, cache.has, place):
+                self._published.pop((cache, place), None)
+                return True
+        return False
 
     async def _has_it(self, cache: SegmentCache, place: SegmentPlace, packed: PackedSegment) -> bool:
         if self._published.get((cache, place)) == packed.content.digest:

@@ -1,11 +1,13 @@
 """Transactions on the record store: SQLite by default, PostgreSQL by its URL."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -14,6 +16,7 @@ from veilface.common.errors import ConfigurationError, Reason, UnavailableError
 
 _BEGIN: Final = "veilface_sqlite_begin"
 _CHECKPOINT_TIMEOUT_MS: Final = 200
+_MODE_RETRY_S: Final = 0.02
 
 
 class Database:
@@ -106,7 +109,7 @@ def _configure_sqlite(database: Database, busy_timeout_s: float) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(cursor, time.monotonic() + busy_timeout_s)
         # FULL: a commit survives a power failure, not only the end of the process.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -117,6 +120,19 @@ def _configure_sqlite(database: Database, busy_timeout_s: float) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN DEFERRED"))
+
+
+def _use_write_ahead_log(cursor: DBAPICursor, deadline: float) -> None:
+    # SQLite does not wait by itself when two connections change the mode of a new file at the same time.
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_MODE_RETRY_S)
+        else:
+            return
 
 
 @contextmanager
