@@ -128,8 +128,8 @@ def test_a_changed_template_is_refused(
     genuine = templates.references[faces.people[-1][0]]
     changed = bytearray(genuine.ciphertext)
     changed[len(changed) // 2] ^= 1
+    forged = SignedTemplate(genuine.statement_bytes, bytes(changed), genuine.signature)
     with pytest.raises(VeilfaceError) as refused:
-        forged = SignedTemplate(genuine.statement_bytes, bytes(changed), genuine.signature)
         client.enrollments.create(gallery, forged, "mallory", request_id="changed")
     assert reason_of(refused) is Reason.DIGEST_MISMATCH
 

@@ -91,7 +91,7 @@ def test_keys_models_and_status_are_shown(terminal: Terminal) -> None:
     assert terminal.document("models")["models"][0]["is_default"]
     status = terminal.document("status")
     assert status["is_ready"]
-    assert [part["name"] for part in status["parts"]] == ["redis", "keys", "embedding", "matching"]
+    assert list(status["services"]) == ["redis", "keys", "embedding", "matching"]
 
 
 def test_people_read_words(terminal: Terminal, people: dict[str, Path]) -> None:

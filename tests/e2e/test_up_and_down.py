@@ -45,7 +45,7 @@ def test_a_detached_stack_is_found_stopped_and_started_again(layout: StateLayout
     up = veilface(layout, "up", "--detach")
     assert up.returncode == ExitCode.DONE, up.stderr
     first = json.loads(up.stdout)
-    assert {part["name"] for part in first["parts"]} == NAMES
+    assert set(first["services"]) == NAMES
     again = veilface(layout, "up", "--detach")
     assert (again.returncode, error_reason(again)) == (ExitCode.SETUP, "STACK_RUNNING")
     assert veilface(layout, "status").returncode == ExitCode.DONE
@@ -93,7 +93,7 @@ def wait_until_ready(layout: StateLayout, up: "subprocess.Popen[str]") -> StackR
 
 
 def addresses(document: dict[str, Any]) -> set[str]:
-    return {part["address"] for part in document["parts"]}
+    return {service["address"] for service in document["services"].values()}
 
 
 def error_reason(finished: "subprocess.CompletedProcess[str]") -> str:

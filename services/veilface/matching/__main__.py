@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import structlog
 
@@ -47,9 +48,17 @@ def _access_policy(settings: MatchingSettings) -> AccessPolicy:
     return AccessPolicy.from_file(settings.access_policy)
 
 
-def _caches(settings: MatchingSettings, identity: StoreIdentity, metrics: MatchingMetrics) -> list[SegmentCache]:
+def _segment_folder(settings: MatchingSettings, database: Database) -> Path | None:
+    if settings.segment_folder is None and database.sqlite_file is not None:
+        return database.sqlite_file.parent / "segments"
+    return settings.segment_folder
+
+
+def _caches(
+    settings: MatchingSettings, database: Database, identity: StoreIdentity, metrics: MatchingMetrics
+) -> list[SegmentCache]:
     caches: list[SegmentCache] = []
-    folder = settings.segment_folder_or_default
+    folder = _segment_folder(settings, database)
     if folder is not None:
         caches.append(FolderSegmentCache(folder, identity, metrics))
     if settings.redis_url is not None:
@@ -108,7 +117,7 @@ async def _main() -> None:
         backends = Backends(
             database=database,
             identity=identity,
-            caches=await storage.run(_caches, settings, identity, matching_metrics),
+            caches=await storage.run(_caches, settings, database, identity, matching_metrics),
             keys=KeyMaterialClient(channel),
             load_comparer=load_comparer,
             trust=trust,

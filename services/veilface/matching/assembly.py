@@ -112,7 +112,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     )
     publisher = SegmentPublisher(
         memory=memory,
-        caches=backends.caches,
+        caches=caches,
         snapshots=snapshots,
         compute=compute,
         storage=storage,
@@ -160,8 +160,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
         publisher=publisher,
         sweeper=SegmentSweeper(
             library=library,
-            caches=backends.caches,
-            stack=caches,
+            caches=caches,
             publisher=publisher,
             snapshots=snapshots,
             storage=storage,

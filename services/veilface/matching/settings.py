@@ -82,14 +82,6 @@ class MatchingSettings(ServerSettings):
         return self
 
     @property
-    def segment_folder_or_default(self) -> Path | None:
-        """The folder for packed segments: the one that is set, else "segments" beside a SQLite record store."""
-        if self.segment_folder is not None:
-            return self.segment_folder
-        _, is_sqlite, path = self.database_url.get_secret_value().partition("sqlite:///")
-        return Path(path).parent / "segments" if is_sqlite and path else None
-
-    @property
     def window_bytes(self) -> int:
         """The memory for segments that are searched, but do not stay."""
         return self.segment_memory_bytes // 4

@@ -217,6 +217,17 @@ def test_tampering_with_the_file_is_found(log: DurableAuditLog, database: Databa
         verify_audit(database, [path], None)
 
 
+def test_an_emptied_file_is_found_and_a_new_one_is_not(
+    log: DurableAuditLog, database: Database, path: Path, tmp_path: Path
+) -> None:
+    write(log, 3)
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    assert verify_audit(database, [path, empty], None).file_record_count == 3
+    with refused("in none of the files"):
+        verify_audit(database, [empty], None)
+
+
 def test_a_restarted_log_continues_the_chain_and_the_file(
     log: DurableAuditLog, database: Database, path: Path, clock: Any
 ) -> None:

@@ -1,3 +1,4 @@
+import importlib
 from datetime import date
 from pathlib import Path
 
@@ -5,8 +6,15 @@ import pytest
 
 from veilface.common.errors import ConfigurationError, FailedPreconditionError, InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric
+from veilface.keys.domain.deepface_thresholds import DETECTORS
 from veilface.keys.domain.policy import ThresholdOverride
-from veilface.keys.domain.thresholds import OPERATING_POINTS, PUBLISHED, Threshold, ThresholdTable
+from veilface.keys.domain.thresholds import (
+    DEFAULT_OPERATING_POINT,
+    OPERATING_POINTS,
+    PUBLISHED,
+    Threshold,
+    ThresholdTable,
+)
 
 DLIB = "dlib-resnet/hog/chip"
 
@@ -22,13 +30,40 @@ def own(operating_point: str = "balanced", value: float = 0.5) -> Threshold:
     )
 
 
-def test_every_published_pipeline_has_all_operating_points_with_a_source() -> None:
-    pipelines = {(each.model, each.metric) for each in PUBLISHED}
-    assert (DLIB, Metric.COSINE) in pipelines
-    for model, metric in pipelines:
-        points = {each.operating_point for each in PUBLISHED if (each.model, each.metric) == (model, metric)}
-        assert points == set(OPERATING_POINTS)
+def points_of(model: str, metric: Metric) -> set[str]:
+    return {each.operating_point for each in PUBLISHED if (each.model, each.metric) == (model, metric)}
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_the_default_pipeline_has_all_operating_points(metric: Metric) -> None:
+    assert points_of(DLIB, metric) == set(OPERATING_POINTS)
+
+
+def test_every_published_pipeline_has_the_default_operating_point_with_a_source() -> None:
+    for model, metric in {(each.model, each.metric) for each in PUBLISHED}:
+        assert DEFAULT_OPERATING_POINT in points_of(model, metric) <= set(OPERATING_POINTS)
     assert all(each.source for each in PUBLISHED)
+
+
+def test_the_published_thresholds_of_the_papers_models_are_deepfaces() -> None:
+    published = importlib.import_module("deepface.config.threshold").thresholds
+    table = ThresholdTable(PUBLISHED)
+    for model in ("Facenet", "Facenet512", "VGG-Face"):
+        for detector in DETECTORS:
+            pipeline = f"{model}/{detector}/deepface"
+            cosine = table.resolve(pipeline, Metric.COSINE, "", ()).value
+            squared = table.resolve(pipeline, Metric.SQUARED_EUCLIDEAN, "", ()).value
+            assert cosine == pytest.approx(1 - published[model]["cosine"])
+            assert squared == pytest.approx(published[model]["euclidean_l2"] ** 2)
+
+
+def test_transformed_embeddings_have_thresholds_of_their_own() -> None:
+    table = ThresholdTable(PUBLISHED)
+    transformed = table.resolve("cipherface-Facenet/yunet/deepface", Metric.COSINE, "", ()).value
+    assert transformed == pytest.approx(1 - 0.02431508799003538, abs=1e-6)
+    assert table.resolve("Facenet/yunet/deepface", Metric.COSINE, "", ()).value == 0.6
+    with pytest.raises(FailedPreconditionError):
+        table.resolve("cipherface-VGG-Face/yunet/deepface", Metric.COSINE, "", ())
 
 
 def test_strict_is_stricter_than_balanced_and_lenient_is_not() -> None:

@@ -116,14 +116,17 @@ def test_a_store_that_stays_locked_is_unavailable(tmp_path):
 
 
 def test_a_store_that_cannot_be_opened_is_unavailable(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
+    (tmp_path / "folder.db").mkdir()
+    database = Database(f"sqlite:///{tmp_path}/folder.db")
     with pytest.raises(UnavailableError):
         database.ping()
     database.close()
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "oracle://host/name"])
-def test_a_url_of_no_installed_database_is_a_wrong_setting(url):
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "oracle://host/name", "sqlite://", "sqlite:///:memory:", "sqlite:////no/such/folder/x.db"]
+)
+def test_a_url_of_no_usable_database_is_a_wrong_setting(url):
     with pytest.raises(ConfigurationError) as caught:
         Database(url)
     assert caught.value.reason is Reason.INVALID_SETTING

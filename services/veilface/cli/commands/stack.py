@@ -53,10 +53,9 @@ def status(state: StateOption = None, as_json: JsonOption = False) -> None:
         document = {
             "state": str(state_folder(state).absolute()),
             "is_ready": all(part.is_ready for part in parts),
-            "parts": [
-                {"name": part.name, "address": part.address, "pid": part.pid, "is_ready": part.is_ready}
-                for part in parts
-            ],
+            "services": {
+                part.name: {"address": part.address, "pid": part.pid, "is_ready": part.is_ready} for part in parts
+            },
         }
         output.show(document, status_table(parts))
         if not document["is_ready"]:

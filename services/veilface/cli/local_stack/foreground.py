@@ -70,8 +70,8 @@ def run_detached(folder: Path, output: Output) -> None:
     if output.as_json:
         output.write(document)
         return
-    for part in document["parts"]:
-        _tell_started(output, Started(part["name"], part["address"], part["pid"], part["seconds"]))
+    for name, service in document["services"].items():
+        _tell_started(output, Started(name, service["address"], service["pid"], service["seconds"]))
     output.note(f"ready in {document['seconds']:.1f} s; stop it with 'veilface down'")
 
 
@@ -123,15 +123,14 @@ def _tell_ready(
             {
                 "state": str(stack.layout.root),
                 "seconds": round(seconds, 3),
-                "parts": [
-                    {
-                        "name": process.name,
+                "services": {
+                    process.name: {
                         "address": process.address,
                         "pid": process.pid,
                         "seconds": round(process.seconds, 3),
                     }
                     for process in started
-                ],
+                },
                 "key": key.name,
             }
         )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 from veilface.common.errors import ConfigurationError, FailedPreconditionError, InvalidArgumentError, Reason
 from veilface.common.files import read_setting_file
 from veilface.crypto.contract import Metric
+from veilface.keys.domain.deepface_thresholds import published_values
 from veilface.keys.domain.policy import ThresholdOverride
 
 DEFAULT_OPERATING_POINT: Final = "balanced"
@@ -73,7 +74,22 @@ def _dlib(metric: Metric) -> list[Threshold]:
     ]
 
 
-PUBLISHED: Final[tuple[Threshold, ...]] = (*_dlib(Metric.COSINE), *_dlib(Metric.SQUARED_EUCLIDEAN))
+def _papers() -> list[Threshold]:
+    """The thresholds of the papers' models: one operating point, because nobody published others."""
+    return [
+        Threshold(
+            model=each.model,
+            metric=each.metric,
+            operating_point=DEFAULT_OPERATING_POINT,
+            value=each.value,
+            source=each.source,
+            measured=date(2026, 11, 23),
+        )
+        for each in published_values()
+    ]
+
+
+PUBLISHED: Final[tuple[Threshold, ...]] = (*_dlib(Metric.COSINE), *_dlib(Metric.SQUARED_EUCLIDEAN), *_papers())
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,11 +160,11 @@ def verify_audit(database: Database, files: Sequence[Path], expected: AuditHead 
     with database.reading() as connection:
         found = verify_chain(_stored(connection), expected)
         if _read_head(connection) != found:
-            raise DataLossError(
-                Reason.AUDIT_BROKEN, f"the audit log is broken: it ends at {found.sequence}, its head is elsewhere"
-            )
-        count = sum(_verify_file(connection, path) for path in files)
-    return AuditReport(found, count)
+            raise _broken(f"the audit log ends at {found.sequence}, its head is elsewhere")
+        counts = [_verify_file(connection, path) for path in files]
+        if 0 in counts and sum(counts) != found.sequence:
+            raise _broken("an audit file is empty, and the database has records that are in none of the files")
+    return AuditReport(found, sum(counts))
 
 
 def _verify_file(connection: Connection, path: Path) -> int:
@@ -173,8 +173,10 @@ def _verify_file(connection: Connection, path: Path) -> int:
     except OSError as error:
         raise ConfigurationError(Reason.INVALID_SETTING, f"cannot read {path}: {error.strerror}") from error
     writers = {AuditRecord.from_json(line).writer for line in lines}
+    if not writers:
+        return 0
     if len(writers) != 1:
-        raise DataLossError(Reason.AUDIT_BROKEN, f"{path} has records of {len(writers)} writers, expected 1")
+        raise _broken(f"{path} has records of {len(writers)} writers, expected 1")
     statement = (
         select(audit_records.c.sequence, audit_records.c.record)
         .where(audit_records.c.writer == writers.pop())
@@ -183,12 +185,14 @@ def _verify_file(connection: Connection, path: Path) -> int:
     stored = connection.execute(statement).all()
     for line, row in zip(lines, stored, strict=False):
         if line != row.record:
-            raise DataLossError(Reason.AUDIT_BROKEN, f"{path} and the database differ at record {row.sequence}")
+            raise _broken(f"{path} and the database differ at record {row.sequence}")
     if len(lines) != len(stored):
-        raise DataLossError(
-            Reason.AUDIT_BROKEN, f"{path} has {len(lines)} records, the database {len(stored)} of the same writer"
-        )
+        raise _broken(f"{path} has {len(lines)} records, the database {len(stored)} of the same writer")
     return len(lines)
+
+
+def _broken(message: str) -> DataLossError:
+    return DataLossError(Reason.AUDIT_BROKEN, message)
 
 
 def _stored(connection: Connection) -> Iterator[StoredRecord]:

@@ -1,8 +1,9 @@
 """Expansion: from one ciphertext of a polynomial to one ciphertext per coefficient.
 
-At level i, c becomes c + s(c) and (c - s(c)) X^(-2^i) with s: X -> X^(n/2^i + 1) (Angel, Chen, Laine, Setty: SealPIR,
-2018). After log2(D) levels the j-th ciphertext encrypts D times coefficient j; the factor is taken out of the scale
-beforehand. Templates stacked at multiples of D in one polynomial are expanded together, at the price of one.
+At level i, c becomes c + s(c) and (c - s(c)) X^(-2^i) with s: X -> X^(n/2^i + 1) (Angel, Chen, Laine, Setty:
+SealPIR, 2018). After log2(D) levels the j-th ciphertext encrypts D times coefficient j; the factor is taken out of
+the scale beforehand. The first levels are walked at all limbs, the profile's late levels after a rescale. Templates
+stacked at multiples of D in one polynomial are expanded together, at the price of one.
 
 Ciphertexts lie in chunks of 16 lanes: (chunk, polynomial, limb, n, 16).
 """
@@ -41,10 +42,11 @@ def _division(divisor: int, primes: tuple[int, ...]) -> U32:
     return np.array(rows, dtype=np.uint32)
 
 
-@lru_cache(maxsize=8)
-def expansion_tables(profile: PackedProfile) -> ExpansionTables:
-    """The tables of a profile."""
-    rings = [prime_ring(prime, profile.degree) for prime in profile.primes]
+@lru_cache(maxsize=16)
+def expansion_tables(profile: PackedProfile, limbs: int) -> ExpansionTables:
+    """The tables of a profile for ciphertexts of so many limbs."""
+    primes = (*profile.data_primes[:limbs], profile.special_prime)
+    rings = [prime_ring(prime, profile.degree) for prime in primes]
     inverses = [(ring.degree_inverse, (ring.degree_inverse << 32) // ring.prime) for ring in rings]
     dropped = profile.data_primes[profile.segment_limbs]
     return ExpansionTables(
@@ -52,8 +54,8 @@ def expansion_tables(profile: PackedProfile) -> ExpansionTables:
         transforms=np.array(
             [(ring.forward, ring.forward_shoup, ring.inverse, ring.inverse_shoup) for ring in rings], dtype=np.uint32
         ),
-        constants=np.hstack([reduction_constants(profile.primes), np.array(inverses, dtype=np.uint32)]),
-        key_switch=_division(profile.special_prime, profile.data_primes),
+        constants=np.hstack([reduction_constants(primes), np.array(inverses, dtype=np.uint32)]),
+        key_switch=_division(profile.special_prime, profile.data_primes[:limbs]),
         rescale=_division(dropped, profile.data_primes[: profile.segment_limbs]),
     )
 
@@ -112,13 +114,13 @@ _scratch = _Scratch()
 
 def split_level(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
     """One level for one chunk on the calling thread: state becomes the even half, odd the odd; (2, limbs, n, 16)."""
-    profile = keys.profile
-    tables = expansion_tables(profile)
-    digits, rotated, scratch, products = _scratch.arrays(profile.template_limbs, profile.degree)
+    profile, limbs = keys.profile, state.shape[1]
+    tables = expansion_tables(profile, limbs)
+    digits, rotated, scratch, products = _scratch.arrays(limbs, profile.degree)
     rotate.split_chunk(
         state,
         automorphism(profile.degree, (profile.degree >> level) + 1),
-        keys.keys[level],
+        keys.at(limbs)[level],
         tables.key_switch,
         level_monomial(profile, level),
         tables.transforms,
@@ -134,8 +136,8 @@ def split_level(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
 def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
     """`split_level` for the only chunk of a low level, with the primes spread over the threads."""
     profile = keys.profile
-    tables = expansion_tables(profile)
-    limbs, degree = profile.template_limbs, profile.degree
+    limbs, degree = state.shape[1], profile.degree
+    tables = expansion_tables(profile, limbs)
     digits, rotated, _, products = _scratch.arrays(limbs, degree)
     permutation = automorphism(degree, (degree >> level) + 1)
     transforms, constants = tables.transforms, tables.constants
@@ -148,7 +150,9 @@ def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys
 
     def switch(prime: int) -> None:
         scratch = _scratch.arrays(limbs, degree)[2]
-        rotate.switch(state, permutation, prime, keys.keys[level], transforms, constants, digits, scratch, products)
+        rotate.switch(
+            state, permutation, prime, keys.at(limbs)[level], transforms, constants, digits, scratch, products
+        )
 
     run_parts([partial(switch, prime) for prime in range(limbs + 1)])
     run_parts([partial(rotate.lift, products, polynomial, limbs, transforms, constants) for polynomial in range(2)])
@@ -173,13 +177,10 @@ def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys
     run_parts([partial(finish, polynomial, limb) for polynomial in range(2) for limb in range(limbs)])
 
 
-def _rescale_chunk(state: U32, chunk: int, coordinates: int, tables: ExpansionTables, out: U32) -> None:
+def _rescale_chunk(state: U32, chunk: int, tables: ExpansionTables, out: U32) -> None:
+    """out[chunk] = state[chunk] with its last limb divided away."""
     profile = tables.profile
     last = profile.segment_limbs
-    first = chunk * LANES
-    count = min(LANES, coordinates - first)
-    if count <= 0:
-        return
     values = state[chunk]
     correction = _scratch.arrays(profile.template_limbs, profile.degree)[2][0]
     for polynomial in range(2):
@@ -188,8 +189,36 @@ def _rescale_chunk(state: U32, chunk: int, coordinates: int, tables: ExpansionTa
             rotate.divide(
                 values, polynomial, limb, last, tables.rescale, tables.transforms, tables.constants, correction
             )
-            first_tile = limb * profile.degree // TILE_LANES
-            pointwise.store_tiles(values[polynomial, limb], first, count, polynomial, first_tile, out)
+    out[chunk] = values[:, :last]
+
+
+def _tile_chunk(state: U32, chunk: int, coordinates: int, out: U32) -> None:
+    """Write the ciphertexts of a chunk into tiles."""
+    first = chunk * LANES
+    count = min(LANES, coordinates - first)
+    if count <= 0:
+        return
+    limbs, degree = state.shape[2], state.shape[3]
+    for polynomial in range(2):
+        for limb in range(limbs):
+            first_tile = limb * degree // TILE_LANES
+            pointwise.store_tiles(state[chunk, polynomial, limb], first, count, polynomial, first_tile, out)
+
+
+def _walk(state: U32, levels: range, keys: EvaluationKeys) -> None:
+    """The given levels of the tree, in place."""
+    odd: U32 | None = None
+    for level in levels:
+        present = 1 << level
+        if present < LANES:
+            odd = np.empty_like(state[0]) if odd is None else odd
+            _split_level_threaded(state[0], odd, level, keys)
+            rotate.shift_lanes(state[0], odd, present)
+        elif present == LANES:
+            _split_level_threaded(state[0], state[1], level, keys)
+        else:
+            chunks = present // LANES
+            run_parts([partial(split_level, state[c], state[c + chunks], level, keys) for c in range(chunks)])
 
 
 def expand(template: U32, coordinates: int, keys: EvaluationKeys) -> U32:
@@ -204,27 +233,23 @@ def expand(template: U32, coordinates: int, keys: EvaluationKeys) -> U32:
         The ciphertexts at `segment_limbs` limbs in tiles: uint32 (segment_limbs * n / 32, coordinates, 2, 32).
     """
     profile = keys.profile
-    tables = expansion_tables(profile)
     count = expanded_count(coordinates)
+    levels = count.bit_length() - 1
+    early = max(0, levels - profile.late_levels)
     limbs, degree = profile.template_limbs, profile.degree
-    state: U32 = np.empty((max(1, count // LANES), 2, limbs, degree, LANES), dtype=np.uint32)
+    state: U32 = np.empty((max(1, (1 << early) // LANES), 2, limbs, degree, LANES), dtype=np.uint32)
     factor = upscale_factor(profile, coordinates)
     state[0] = 0
     for limb in range(limbs):
         q = profile.data_primes[limb]
         state[0, :, limb, :, 0] = template[:, limb].astype(np.uint64) * np.uint64(factor % q) % np.uint64(q)
-    odd: U32 | None = None
-    for level in range(count.bit_length() - 1):
-        present = 1 << level
-        if present < LANES:
-            odd = np.empty_like(state[0]) if odd is None else odd
-            _split_level_threaded(state[0], odd, level, keys)
-            rotate.shift_lanes(state[0], odd, present)
-        elif present == LANES:
-            _split_level_threaded(state[0], state[1], level, keys)
-        else:
-            chunks = present // LANES
-            run_parts([partial(split_level, state[c], state[c + chunks], level, keys) for c in range(chunks)])
+    _walk(state, range(early), keys)
+
+    low: U32 = np.empty((max(1, count // LANES), 2, profile.segment_limbs, degree, LANES), dtype=np.uint32)
+    tables = expansion_tables(profile, limbs)
+    run_parts([partial(_rescale_chunk, state, chunk, tables, low) for chunk in range(state.shape[0])])
+    _walk(low, range(early, levels), keys)
+
     out: U32 = np.empty((profile.segment_limbs * degree // TILE_LANES, coordinates, 2, TILE_LANES), dtype=np.uint32)
-    run_parts([partial(_rescale_chunk, state, chunk, coordinates, tables, out) for chunk in range(state.shape[0])])
+    run_parts([partial(_tile_chunk, low, chunk, coordinates, out) for chunk in range(low.shape[0])])
     return out

@@ -47,6 +47,11 @@ class SegmentCaches:
         self._undropped: set[tuple[SegmentCache, SegmentPlace]] = set()
         self._log = structlog.get_logger()
 
+    @property
+    def members(self) -> tuple[SegmentCache, ...]:
+        """Each of them, the nearest first."""
+        return self._caches
+
     async def candidates(self, snapshot: SegmentSnapshot) -> list[Candidate]:
         """What there is for a snapshot: the one that misses least first, and the nearest of those that miss as much."""
         found = []

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -13,6 +12,7 @@ from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.background import BackgroundTasks
 from veilface.matching.domain.segments.cache import SegmentCache
+from veilface.matching.domain.segments.caches import SegmentCaches
 from veilface.matching.domain.segments.memory import SegmentMemory
 from veilface.matching.domain.segments.packed import PackedSegment
 from veilface.matching.domain.store.snapshots import SnapshotRecords
@@ -37,7 +37,7 @@ class SegmentPublisher:
         self,
         *,
         memory: SegmentMemory,
-        caches: Sequence[SegmentCache],
+        caches: SegmentCaches,
         snapshots: SnapshotRecords,
         compute: BoundedPool,
         storage: BoundedPool,
@@ -45,7 +45,7 @@ class SegmentPublisher:
         longest_wait_s: float,
     ) -> None:
         self._memory = memory
-        self._caches = tuple(caches)
+        self._caches = caches.members
         self._snapshots = snapshots
         self._compute = compute
         self._storage = storage

@@ -5,7 +5,7 @@ something erased, and forget those of deleted galleries. What a cache has lost i
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -27,8 +27,7 @@ class SegmentSweeper:
 
     Args:
         library: Has the segments in memory.
-        caches: Those whose own segments are looked at have them on disk.
-        stack: All caches together.
+        caches: Have segments as well, some of them for this replica only.
         publisher: Has published the segments.
         snapshots: What they should hold.
         storage: Where blocking reads run.
@@ -39,16 +38,14 @@ class SegmentSweeper:
         self,
         *,
         library: SegmentLibrary,
-        caches: Sequence[SegmentCache],
-        stack: SegmentCaches,
+        caches: SegmentCaches,
         publisher: SegmentPublisher,
         snapshots: SnapshotRecords,
         storage: BoundedPool,
         interval_s: float,
     ) -> None:
         self._library = library
-        self._caches = tuple(caches)
-        self._stack = stack
+        self._caches = caches
         self._publisher = publisher
         self._snapshots = snapshots
         self._storage = storage
@@ -66,8 +63,8 @@ class SegmentSweeper:
 
     async def sweep(self) -> None:
         """One round."""
-        await self._stack.drop()
-        for cache in self._caches:
+        await self._caches.drop()
+        for cache in self._caches.members:
             for place in await run_patiently(self._storage, cache.own_places):
                 await self._carefully(self._clean_cache(cache, place), place)
         for place in self._library.memory.places:

@@ -4,9 +4,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -31,7 +32,8 @@ class Database:
         connections: How many connections to keep at most.
 
     Raises:
-        ConfigurationError: INVALID_SETTING for a URL that names no database driver that is installed.
+        ConfigurationError: INVALID_SETTING for a URL that names no database driver that is installed, or no file in a
+            folder that exists.
     """
 
     def __init__(self, url: str, *, busy_timeout_s: float = 10.0, connections: int = 8) -> None:
@@ -50,15 +52,20 @@ class Database:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, "the database URL is not one that SQLAlchemy and the installed drivers know"
             ) from error
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._sqlite_file = _sqlite_file(parsed)
         self._reading: Engine = self._engine
         self._writing: Engine = self._engine
-        if self._is_sqlite:
+        if self._sqlite_file is not None:
             _configure_sqlite(self, busy_timeout_s)
             self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN DEFERRED"})
             self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         else:
             self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of a SQLite record store; None for a database server."""
+        return self._sqlite_file
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -83,7 +90,7 @@ class Database:
 
     def forget_erased_pages(self) -> None:
         """Have erased rows overwritten in the write-ahead log as well, if no reader is in the way at the moment."""
-        if not self._is_sqlite:
+        if self._sqlite_file is None:
             return
         with _translated_errors(), self._engine.connect() as connection:
             cursor = connection.connection.cursor()
@@ -98,6 +105,17 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _sqlite_file(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    file = Path(url.database or "")
+    if url.database in (None, "", ":memory:") or not file.parent.is_dir():
+        raise ConfigurationError(
+            Reason.INVALID_SETTING, f"a SQLite record store is a file in a folder that exists, which {file} is not"
+        )
+    return file
 
 
 def _configure_sqlite(database: Database, busy_timeout_s: float) -> None:
