@@ -1,6 +1,7 @@
 """Wrong images, keys, dimensions and tickets: a clear status, the service alive, nothing half-written."""
 
 import io
+import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,8 @@ KEY = "photographs"
 
 @pytest.fixture
 def gallery(client: VeilfaceClient, faces: LabelledFaces, templates: Templates) -> Iterator[str]:
-    name = "strict"
+    # Of its own: the key's policy answers only so many questions about one subject.
+    name = f"strict-{uuid.uuid4().hex[:8]}"
     client.galleries.create(name, templates.key)
     client.enrollments.create(name, templates.references[faces.people[-1][0]], "ada", request_id="first")
     yield name

@@ -28,7 +28,7 @@ ATTEMPTS = 20
 
 @pytest.fixture
 def gallery(client: VeilfaceClient, templates: Templates, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("_", "-").removeprefix("test-")[:60].rstrip("-")
+    name = request.node.originalname.replace("_", "-").removeprefix("test-")
     client.galleries.create(name, templates.key)
     return name
 

@@ -288,8 +288,13 @@ class VeilfaceClient:
     def _decide(
         self, score_batches: Sequence[score_pb2.ScoreBatch], operating_point: str, trail: Trail
     ) -> Verification:
-        is_match, profile = self._decisions.verify(score_batches, operating_point, trail)
-        return Verification(is_match=is_match, threshold_profile=profile, steps=trail.finished())
+        decision = self._decisions.verify(score_batches, operating_point, trail)
+        return Verification(
+            is_match=decision.is_match,
+            threshold_profile=decision.threshold_profile,
+            band=decision.band,
+            steps=trail.finished(),
+        )
 
     def _identify(
         self, gallery: str, probe: SignedTemplate, top_k: int, operating_point: str, trail: Trail

@@ -32,6 +32,19 @@ class Ranking:
     score_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decided 1:1 comparison.
+
+    Attributes:
+        band: The strictest operating point that is passed, if the key's policy releases bands; else empty.
+    """
+
+    is_match: bool
+    threshold_profile: str
+    band: str
+
+
 class DecisionMaker:
     """Decisions of the key service.
 
@@ -44,15 +57,14 @@ class DecisionMaker:
         self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
         self._calls = calls
 
-    def verify(
-        self, score_batches: Sequence[score_pb2.ScoreBatch], operating_point: str, trail: Trail
-    ) -> tuple[bool, str]:
-        """Decide a 1:1 comparison: whether it is a match, and the threshold profile used."""
+    def verify(self, score_batches: Sequence[score_pb2.ScoreBatch], operating_point: str, trail: Trail) -> Decision:
+        """Decide a 1:1 comparison."""
         request = key_service_pb2.DecideVerificationRequest(
             score_batches=score_batches, operating_point=operating_point
         )
         response = self._calls.unary(self._stub.DecideVerification, "DecideVerification", request, trail)
-        return response.decision == key_service_pb2.DECISION_MATCH, response.threshold_profile
+        is_match = response.decision == key_service_pb2.DECISION_MATCH
+        return Decision(is_match, response.threshold_profile, response.band)
 
     def identify(
         self, score_batches: Sequence[score_pb2.ScoreBatch], top_k: int, operating_point: str, trail: Trail

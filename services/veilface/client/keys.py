@@ -9,7 +9,7 @@ from veilface.client.calls import ServiceCalls, Trail, pages
 from veilface.client.names import parse_key
 from veilface.common.conversion import scheme_from_proto, scheme_to_proto
 from veilface.crypto.contract import Scheme
-from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
 
 _PAGE_SIZE = 1000
 
@@ -66,20 +66,23 @@ class Keys:
         self._stub = key_service_pb2_grpc.KeyServiceStub(channel)
         self._calls = calls
 
-    def create(self, key: str, scheme: Scheme | None = None, profile: str = "") -> Key:
+    def create(
+        self, key: str, scheme: Scheme | None = None, profile: str = "", policy: policy_pb2.KeyPolicy | None = None
+    ) -> Key:
         """Create a key with version 1. Needs the operator's identity.
 
         Args:
             key: Its id or name.
             scheme: None selects the service's default.
             profile: The parameters; empty selects the scheme's default.
+            policy: What the key may be used for; None selects the shipped policy.
 
         Raises:
             AlreadyExistsError: KEY_EXISTS.
             InvalidArgumentError: INVALID_NAME or UNKNOWN_PROFILE.
             PermissionDeniedError: IDENTITY_DENIED.
         """
-        request = key_service_pb2.CreateKeyRequest(key_id=parse_key(key).key, profile=profile)
+        request = key_service_pb2.CreateKeyRequest(key_id=parse_key(key).key, profile=profile, policy=policy)
         if scheme is not None:
             request.scheme = scheme_to_proto(scheme)
         return key_from_proto(self._calls.unary(self._stub.CreateKey, "CreateKey", request, Trail()))

@@ -54,11 +54,13 @@ class Verification:
     Attributes:
         is_match: What the key service decided.
         threshold_profile: "{model}/{operating point}".
+        band: The strictest operating point that is passed, if the key's policy releases bands; else empty.
         steps: What was asked of whom.
     """
 
     is_match: bool
     threshold_profile: str
+    band: str = ""
     steps: tuple[Step, ...]
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from veilface.common.errors import VeilfaceError
+from veilface.common.errors import UnavailableError, VeilfaceError
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
 from veilface.keys.domain.audit import audited
@@ -57,13 +57,19 @@ class Maintenance:
         await self._until_done(AUDIT, self._audit.open)
         await self._until_done(MASTER_KEY, self._unseal)
         structlog.get_logger().info("vault_unsealed")
+        wait_s = self._interval_s
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(wait_s)
+            wait_s = self._interval_s
             try:
                 # Not on the pool of the calls: an overloaded service destroys what is due all the same.
                 await asyncio.to_thread(self.sweep)
+                self._readiness.hold(DATABASE)
             except VeilfaceError as error:
                 structlog.get_logger().warning("sweep_failed", reason=error.reason.value, problem=error.message)
+                if isinstance(error, UnavailableError):
+                    self._readiness.fail(DATABASE, error.message)
+                    wait_s = self._retry_s
             if self._means.vault.is_sealed:
                 await self._until_done(MASTER_KEY, self._unseal)
 

@@ -21,7 +21,7 @@ from veilface.keys.domain.master_key import (
     MasterKeySource,
     create_master_key_file,
 )
-from veilface.keys.domain.vault import reseal
+from veilface.keys.domain.resealing import reseal
 from veilface.keys.storage.audit import AuditReport, DurableAuditLog, verify_audit
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore

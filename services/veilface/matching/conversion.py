@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 from google.protobuf.duration_pb2 import Duration
 
 from veilface.common.attested import (
-    LONGEST_MODEL,
     SignedTemplate,
     scores_to_proto,
     template_from_proto,
@@ -13,6 +12,7 @@ from veilface.common.attested import (
 from veilface.common.conversion import metric_from_proto, metric_to_proto, scheme_to_proto, time_to_proto
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName, parse_key_or_version
+from veilface.common.statements import LONGEST_MODEL
 from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.matching.domain.enrollments import NewEnrollment
 from veilface.matching.domain.galleries import NewGallery

@@ -156,7 +156,7 @@ def test_a_template_that_does_not_belong_here_is_not_decrypted(
 
 
 def test_a_template_that_nobody_vouches_for_is_not_decrypted(
-    rotated: Key, moving: ReencryptionMeans, loaded: Loaded, template: Callable[..., SignedTemplate]
+    rotated: Key, moving: ReencryptionMeans, loaded: Loaded, template: Callable[..., SignedTemplate], audit: Any
 ) -> None:
     forged = [
         template(Signer.generate(EMBEDDING_IDENTITY)),
@@ -170,6 +170,8 @@ def test_a_template_that_nobody_vouches_for_is_not_decrypted(
                 reencryption.move_template(signed)
         assert loaded.reencrypters[0].moved == 0
         reencryption.move_template(template())
+    refusals = [event.outcome for event in audit.events if event.outcome not in ("ALLOWED", "COMPLETED")]
+    assert refusals == ["UNTRUSTED_SIGNER", "UNTRUSTED_SIGNER", "BAD_SIGNATURE"]
 
 
 def test_only_the_matching_service_may_have_segments_moved(

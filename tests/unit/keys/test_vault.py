@@ -20,7 +20,8 @@ from veilface.common.errors import (
 from veilface.common.names import KeyName, KeyVersionName
 from veilface.keys.domain.master_key import MasterKey
 from veilface.keys.domain.policy import KeyPolicy, Release
-from veilface.keys.domain.vault import Vault, reseal
+from veilface.keys.domain.resealing import reseal
+from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key, VersionState
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore

@@ -13,6 +13,17 @@ _PANEL = "Local stack"
 DetachOption = Annotated[
     bool, typer.Option("--detach", "-d", help="Return when it is ready; 'veilface down' stops it.")
 ]
+PipelinesOption = Annotated[
+    str,
+    typer.Option(
+        "--pipelines",
+        metavar="NAMES",
+        envvar="VEILFACE_EMBEDDING_PIPELINES",
+        show_default=False,
+        help="Recognition pipelines as model/detector/alignment, separated by commas, the default first, for example "
+        "Facenet/yunet/deepface. [default: dlib-resnet/hog/chip]",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,14 +33,22 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(status)
 
 
-def up(state: StateOption = None, detach: DetachOption = False, as_json: JsonOption = False) -> None:
+def up(
+    state: StateOption = None,
+    detach: DetachOption = False,
+    pipelines: PipelinesOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Start the three services and a Redis on this machine, with their own certificates, and a key named "default"."""
     output = Output(as_json)
     with output.reporting():
         from veilface.cli.local_stack.foreground import run_detached, run_in_foreground
 
-        run = run_detached if detach else run_in_foreground
-        run(state_folder(state), output)
+        if detach:
+            run_detached(state_folder(state), output, ("--pipelines", pipelines) if pipelines else ())
+        else:
+            settings = {"embedding_pipelines": pipelines} if pipelines else {}
+            run_in_foreground(state_folder(state), output, settings)
 
 
 def down(state: StateOption = None, as_json: JsonOption = False) -> None:

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ from veilface.common.errors import Reason, UnavailableError, VeilfaceError
 _WATCH_S = 0.5
 
 
-def run_in_foreground(folder: Path, output: Output) -> None:
+def run_in_foreground(folder: Path, output: Output, settings: Mapping[str, str] | None = None) -> None:
     """Start a stack, say so, and watch it until a signal stops it.
+
+    Args:
+        folder: The state folder.
+        output: Where to say so.
+        settings: As for `LocalStack`.
 
     Raises:
         UnavailableError: STACK_FAILED if a process ends by itself; the others are stopped.
@@ -35,7 +41,7 @@ def run_in_foreground(folder: Path, output: Output) -> None:
         started.append(process)
         _tell_started(output, process)
 
-    stack = LocalStack(folder, on_started=on_started)
+    stack = LocalStack(folder, on_started=on_started, settings=settings)
     with interrupted_by_signals():
         if not output.as_json:
             output.note(f"[bold]veilface[/] local stack in {escape(str(stack.layout.root))}")
@@ -51,15 +57,20 @@ def run_in_foreground(folder: Path, output: Output) -> None:
             stack.stop()
 
 
-def run_detached(folder: Path, output: Output) -> None:
+def run_detached(folder: Path, output: Output, arguments: Sequence[str] = ()) -> None:
     """Start a stack in a process of its own and return when it is ready.
+
+    Args:
+        folder: The state folder.
+        output: Where to say so.
+        arguments: More of `veilface up`.
 
     Raises:
         VeilfaceError: What that process failed with.
     """
     layout = StateLayout.of(folder)
     layout.create()
-    command = [sys.executable, "-m", "veilface.cli.app", "up", "--json", "--state", str(layout.root)]
+    command = [sys.executable, "-m", "veilface.cli.app", "up", "--json", "--state", str(layout.root), *arguments]
     with layout.log("up").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - this program itself
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True

@@ -16,6 +16,7 @@ DRAIN_TIMEOUT_S = 10.0
 _PASSED_ON = (
     "embedding_pipelines",
     "embedding_deepface_home",
+    "embedding_downloads",
     "log_level",
     "log_format",
     "segment_memory_bytes",
@@ -24,7 +25,13 @@ _PASSED_ON = (
 )
 
 
-def service_process(layout: StateLayout, name: str, addresses: Mapping[str, str], redis_socket: Path) -> StackProcess:
+def service_process(
+    layout: StateLayout,
+    name: str,
+    addresses: Mapping[str, str],
+    redis_socket: Path,
+    chosen: Mapping[str, str] | None = None,
+) -> StackProcess:
     """One of the three services.
 
     Args:
@@ -32,6 +39,7 @@ def service_process(layout: StateLayout, name: str, addresses: Mapping[str, str]
         name: "embedding", "keys" or "matching".
         addresses: Where each service listens.
         redis_socket: Redis's unix socket.
+        chosen: Settings by their fields' names, in place of what the environment says.
     """
     own: dict[str, dict[str, object]] = {
         "keys": {
@@ -56,6 +64,7 @@ def service_process(layout: StateLayout, name: str, addresses: Mapping[str, str]
         "tls_private_key": layout.certificates / f"{name}.key",
         "tls_ca": layout.certificates / "ca.crt",
         "drain_timeout_s": DRAIN_TIMEOUT_S,
+        **(chosen or {}),
         **own[name],
     }
     environment = _inherited() | {environment_name(field): str(value) for field, value in settings.items()}

@@ -52,6 +52,7 @@ class LocalStack:
         folder: The state folder; it is made, and reused with everything in it.
         ready_timeout_s: How long one process may take to be ready.
         on_started: Told about each process when it is ready.
+        settings: Settings of the services by their fields' names, in place of what the environment says.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class LocalStack:
         *,
         ready_timeout_s: float = READY_TIMEOUT_S,
         on_started: Callable[[Started], None] = lambda started: None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.layout = StateLayout.of(folder)
         self._ready_timeout_s = ready_timeout_s
         self._on_started = on_started
+        self._settings = dict(settings or {})
         self._addresses: Mapping[str, str] = {}
         self._processes: dict[str, StackProcess] = {}
         self._redis_socket = self.layout.redis / "redis.sock"
@@ -152,7 +155,9 @@ class LocalStack:
         self._addresses = choose_addresses(self.layout)
         self._processes[REDIS] = redis_process(self.layout, self._redis_socket)
         for name in SERVICES:
-            self._processes[name] = service_process(self.layout, name, self._addresses, self._redis_socket)
+            self._processes[name] = service_process(
+                self.layout, name, self._addresses, self._redis_socket, self._settings
+            )
         self._cleanup.callback(self.layout.record.unlink, missing_ok=True)
         started_s = {}
         for name in self._processes:

@@ -104,7 +104,12 @@ class Reencryption:
             FailedPreconditionError: KEY_DISABLED and its kin if a version became unusable meanwhile.
             ResourceExhaustedError: QUOTA_EXCEEDED.
         """
-        statement = verify_template(self._means.trust, signed, (EMBEDDING_IDENTITY, KEYS_IDENTITY))
+        try:
+            statement = verify_template(self._means.trust, signed, (EMBEDDING_IDENTITY, KEYS_IDENTITY))
+        except PermissionDeniedError as error:
+            # The stream goes on; somebody who tries a forged template is remembered all the same.
+            self._entry.fail(error.reason)
+            raise
         if statement.key_version != str(self._source.version.name):
             raise InvalidArgumentError(
                 Reason.WRONG_KEY_VERSION,

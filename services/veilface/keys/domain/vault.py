@@ -1,11 +1,9 @@
 """The vault: makes keys, keeps their secrets sealed, and opens them only for the rules next door."""
 
 import hashlib
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from veilface.common.errors import (
     AlreadyExistsError,
@@ -18,50 +16,20 @@ from veilface.common.errors import (
 )
 from veilface.common.names import KeyName, KeyVersionName
 from veilface.crypto.contract import Scheme
+from veilface.keys.domain.key_making import KeyGenerator, NewVersion, make_version
 from veilface.keys.domain.key_store import KeyStore, SealedVersion, StoredVersion
 from veilface.keys.domain.policy import KeyPolicy
-from veilface.keys.domain.sealing import (
-    KeyWrapper,
-    Purpose,
-    SealContext,
-    check_context,
-    open_seal,
-    rewrap,
-    seal,
-    sealing_key_id,
-)
+from veilface.keys.domain.resealing import require_sealed_under
+from veilface.keys.domain.sealing import KeyWrapper, Purpose, check_context, open_seal
 from veilface.keys.domain.secret_bytes import SecretKey, TransformSeed
 from veilface.keys.domain.versions import Key, KeyVersion, VersionState, require_usable
 
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 100
-TRANSFORM_SEED_BYTES = 32
 DEFAULT_DESTROY_DELAY = timedelta(days=1)
 LONGEST_DESTROY_DELAY = timedelta(days=365)
 
 Clock = Callable[[], datetime]
-
-
-class GeneratedKey(Protocol):
-    """A fresh key, serialized by its scheme."""
-
-    @property
-    def secret_key(self) -> bytes | bytearray:
-        """The secret key."""
-        ...
-
-    @property
-    def public_key(self) -> bytes:
-        """Enough to encrypt."""
-        ...
-
-    @property
-    def evaluation_keys(self) -> bytes:
-        """Enough to compare; useless for decryption."""
-        ...
-
-
-KeyGenerator = Callable[[Scheme, str], GeneratedKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +82,7 @@ class Vault:
                 vault stays sealed.
         """
         for sealed in self._store.all_sealed():
-            _require_sealed_under(sealed, wrapper)
+            require_sealed_under(sealed, wrapper)
             check_context(sealed.secret_key, sealed.context, wrapper)
         self._wrapper = wrapper
 
@@ -127,7 +95,7 @@ class Vault:
         wrapper = self._require_unsealed()
         try:
             for sealed in self._store.all_sealed():
-                _require_sealed_under(sealed, wrapper)
+                require_sealed_under(sealed, wrapper)
         except DataLossError:
             self._wrapper = None
             raise
@@ -320,33 +288,13 @@ class Vault:
         # A key sealed under a master key that was replaced could not be opened after the next start.
         self.seal_if_resealed()
         wrapper = self._require_unsealed()
-        generated = self._generate(scheme, profile)
-        context = SealContext(
-            Purpose.SECRET_KEY, name, scheme, profile, _sha256(generated.public_key), _sha256(generated.evaluation_keys)
-        )
-        with SecretKey(str(name), _taken(generated.secret_key)) as secret_key:
-            sealed_secret_key = seal(secret_key, context, wrapper)
-        sealed_seed = b""
-        if transformed:
-            with TransformSeed(str(name), bytearray(secrets.token_bytes(TRANSFORM_SEED_BYTES))) as seed:
-                sealed_seed = seal(seed, replace(context, purpose=Purpose.TRANSFORM_SEED), wrapper)
-        version = KeyVersion(
-            name=name,
-            state=VersionState.ENABLED,
-            create_time=now,
-            destroy_time=None,
-            public_key_sha256=context.public_key_sha256,
-            evaluation_keys_sha256=context.evaluation_keys_sha256,
-            public_key_bytes=len(generated.public_key),
-            evaluation_keys_bytes=len(generated.evaluation_keys),
-        )
-        return StoredVersion(version, sealed_secret_key, sealed_seed, generated.public_key, generated.evaluation_keys)
+        return make_version(NewVersion(name, scheme, profile, transformed, now), self._generate, wrapper)
 
     def _checked_material(self, usable: UsableVersion, content: bytes | None, sha256: bytes) -> KeyMaterial:
         name = usable.version.name
         sealed = self._sealed(usable)
         check_context(sealed.secret_key, sealed.context, self._require_unsealed())
-        if content is None or _sha256(content) != sha256:
+        if content is None or hashlib.sha256(content).digest() != sha256:
             raise DataLossError(
                 Reason.DATA_LOSS, f"the stored key material of {name} is not what was created; restore it from a backup"
             )
@@ -399,44 +347,6 @@ class Vault:
         if self._wrapper is None:
             raise UnavailableError(Reason.MASTER_KEY_MISSING, "the vault is sealed: the key service has no master key")
         return self._wrapper
-
-
-def reseal(store: KeyStore, old: KeyWrapper, new: KeyWrapper) -> int:
-    """Move every sealed secret from one master key to another, all or none. Answers how many versions were moved.
-
-    Raises:
-        DataLossError: SEAL_BROKEN if one of them was not sealed under `old`.
-        FailedPreconditionError: KEY_CHANGED if the vault was changed meanwhile.
-    """
-    before = store.all_sealed()
-    store.replace_sealed(before, [_rewrapped(sealed, old, new) for sealed in before])
-    return len(before)
-
-
-def _require_sealed_under(sealed: SealedVersion, wrapper: KeyWrapper) -> None:
-    key_id = sealing_key_id(sealed.secret_key)
-    if key_id != wrapper.key_id:
-        raise DataLossError(
-            Reason.SEAL_BROKEN,
-            f"this master key (id {wrapper.key_id.hex()}) is not the one that {sealed.context.key_version} was sealed "
-            f"under (id {key_id.hex()})",
-        )
-
-
-def _rewrapped(sealed: SealedVersion, old: KeyWrapper, new: KeyWrapper) -> SealedVersion:
-    seed = sealed.transform_seed
-    if seed:
-        seed = rewrap(seed, replace(sealed.context, purpose=Purpose.TRANSFORM_SEED), old, new)
-    return replace(sealed, secret_key=rewrap(sealed.secret_key, sealed.context, old, new), transform_seed=seed)
-
-
-def _taken(secret: bytes | bytearray) -> bytearray:
-    # A bytearray is taken over and wiped; immutable bytes have to be copied and are left to the allocator.
-    return secret if isinstance(secret, bytearray) else bytearray(secret)
-
-
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
 
 
 def _changed(name: KeyVersionName) -> FailedPreconditionError:

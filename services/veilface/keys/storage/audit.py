@@ -142,10 +142,9 @@ class DurableAuditLog:
         with self._database.reading() as connection:
             stored = connection.execute(statement).scalar_one_or_none()
         if stored != record.to_json():
-            raise DataLossError(
-                Reason.AUDIT_BROKEN,
-                f"the audit file ends with record {record.sequence}, which the database does not have: the log was "
-                "cut, or this is the file of another vault",
+            raise _broken(
+                f"its file ends with record {record.sequence}, which the database does not have: the log was cut, or "
+                "this is the file of another vault"
             )
         return record.writer, record.sequence
 
@@ -160,7 +159,7 @@ def verify_audit(database: Database, files: Sequence[Path], expected: AuditHead 
     with database.reading() as connection:
         found = verify_chain(_stored(connection), expected)
         if _read_head(connection) != found:
-            raise _broken(f"the audit log ends at {found.sequence}, its head is elsewhere")
+            raise _broken(f"the database's log ends at {found.sequence}, its head is elsewhere")
         counts = [_verify_file(connection, path) for path in files]
         if 0 in counts and sum(counts) != found.sequence:
             raise _broken("an audit file is empty, and the database has records that are in none of the files")
@@ -192,7 +191,7 @@ def _verify_file(connection: Connection, path: Path) -> int:
 
 
 def _broken(message: str) -> DataLossError:
-    return DataLossError(Reason.AUDIT_BROKEN, message)
+    return DataLossError(Reason.AUDIT_BROKEN, f"the audit log is broken: {message}")
 
 
 def _stored(connection: Connection) -> Iterator[StoredRecord]:

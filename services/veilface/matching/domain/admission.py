@@ -3,6 +3,7 @@
 from typing import Final
 
 from veilface.common.attested import TemplateStatement
+from veilface.common.attested_segments import SegmentStatement
 from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason
 from veilface.crypto.contract import TemplateUse
 from veilface.matching.domain.records import Gallery
@@ -22,8 +23,8 @@ def check_use(statement: TemplateStatement, expected: TemplateUse) -> None:
         )
 
 
-def check_gallery(statement: TemplateStatement, gallery: Gallery) -> None:
-    """Refuse a template that cannot be compared with those of the gallery.
+def check_gallery(statement: TemplateStatement | SegmentStatement, gallery: Gallery) -> None:
+    """Refuse a template, or a segment of them, that cannot be compared with those of the gallery.
 
     What the gallery has not bound yet (no model, no dimension) fits everything.
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from veilface.common.attested import SignedTemplate, TemplateStatement
+from veilface.common.attested_segments import SegmentStatement
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace
 
@@ -21,7 +22,7 @@ class Gallery:
         model: The recognition pipeline; empty until the first enrollment binds it.
         dimension: The number of dimensions; 0 until the first enrollment binds it.
         generation: Grows with every change.
-        template_bytes: The bytes of the ciphertexts in its template rows.
+        template_bytes: The bytes of the ciphertexts in its template rows and of its blobs.
     """
 
     uid: int
@@ -62,7 +63,7 @@ class Enrollment:
     """One template of one subject, without the template.
 
     Attributes:
-        template_bytes: The size of the ciphertext in its row, in bytes.
+        template_bytes: The size of the ciphertext in its row, in bytes; 0 if it is in a blob only.
     """
 
     name: EnrollmentName
@@ -132,6 +133,54 @@ class ErasedTemplate:
     slot: int
     enrollment: int
     ciphertext: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReference:
+    """The blob that a segment was imported as.
+
+    Attributes:
+        sha256: The digest of its bytes, 32 bytes; it names the blob.
+    """
+
+    sha256: bytes
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDraft:
+    """A segment to import. Its signature and its bytes are checked already, and its blob is stored.
+
+    Attributes:
+        request_id: Makes a retry safe.
+        statement: What the operator vouches for.
+        subject_ids: The subject of each slot.
+        capacity: How many slots there are.
+    """
+
+    request_id: str
+    statement: SegmentStatement
+    subject_ids: tuple[str, ...]
+    capacity: int
+
+    @property
+    def blob(self) -> BlobReference:
+        """The blob."""
+        return BlobReference(self.statement.segment_sha256, self.statement.segment_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentImport:
+    """A segment that was imported; some of its enrollments may have been erased since.
+
+    Attributes:
+        first_enrollment: The number of the enrollment in its first slot; those of the others follow.
+    """
+
+    request_id: str
+    first_enrollment: int
+    enrollment_count: int
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

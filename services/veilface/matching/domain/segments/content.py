@@ -92,6 +92,10 @@ class SegmentContent:
         """The entries from `start` to before `end`."""
         return SegmentContent(self.slots[start:end], self.enrollments[start:end], self.template_sha256[start:end])
 
+    def of_template(self, template_sha256: bytes) -> "SegmentContent":
+        """The entries with this template digest."""
+        return self._select((self.template_sha256 == np.frombuffer(template_sha256, dtype=np.uint8)).all(axis=1))
+
     def outside(self, slots: NDArray[np.intp]) -> "SegmentContent":
         """The entries in other slots than these."""
         return self._select(~np.isin(self.slots, slots))

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from veilface.crypto.contract import Segment, TemplateComparer, TemplateSpace
+from veilface.matching.domain.blobs.mapping import BlobMapping
 from veilface.matching.domain.records import ErasedTemplate, TemplateRow
 from veilface.matching.domain.segments.content import SegmentContent
 
@@ -21,11 +22,16 @@ class PackingTerms:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedSegment:
-    """A segment and what is in it."""
+    """A segment and what is in it.
+
+    Attributes:
+        mapping: The blob that the segment is mapped from; None for a segment of this process's own.
+    """
 
     terms: PackingTerms
     content: SegmentContent
     segment: Segment
+    mapping: BlobMapping | None = None
 
     @classmethod
     def empty(cls, comparer: TemplateComparer, terms: PackingTerms) -> Self:
@@ -34,8 +40,13 @@ class PackedSegment:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory it holds."""
+        """How much memory it holds, a mapped one as soon as it is read."""
         return self.segment.memory_bytes
+
+    def release(self) -> None:
+        """Nobody wants to keep it now: the memory of a mapped one is given back, and taken again when it is read."""
+        if self.mapping is not None:
+            self.mapping.release()
 
 
 def fits(packed: PackedSegment, wanted: SegmentContent) -> bool:
@@ -61,11 +72,12 @@ def without_erased(
     present = [each for each in erased if _holds(packed.content, each)]
     if not present:
         return packed
+    known = [(each.ciphertext, each.slot) for each in present if each.ciphertext is not None]
+    if len(known) < len(present):
+        return None
     segment = copy_segment(comparer, packed)
-    for each in present:
-        if each.ciphertext is None:
-            return None
-        segment.subtract(each.ciphertext, each.slot)
+    for ciphertext, slot in known:
+        segment.subtract(ciphertext, slot)
     slots = np.array([each.slot for each in present], dtype=np.intp)
     return PackedSegment(packed.terms, packed.content.outside(slots), segment)
 

@@ -123,7 +123,7 @@ class SegmentPublisher:
 
     async def _publish(self, place: SegmentPlace) -> None:
         packed = self._memory.peek(place)
-        if packed is None:
+        if packed is None or packed.mapping is not None:
             return
         lacking = [cache for cache in self._caches if not await self._has_it(cache, place, packed)]
         if not lacking or await self._holds_erased(place, packed):
@@ -139,7 +139,8 @@ class SegmentPublisher:
 
     async def _is_lacking(self, place: SegmentPlace) -> bool:
         packed = self._memory.peek(place)
-        if packed is None:
+        # What is mapped from a blob is kept already.
+        if packed is None or packed.mapping is not None:
             return False
         for cache in self._caches:
             if self._published.get((cache, place)) != packed.content.digest:

@@ -39,6 +39,7 @@ class Database:
     def __init__(self, url: str, *, busy_timeout_s: float = 10.0, connections: int = 8) -> None:
         try:
             parsed = make_url(url)
+            self._sqlite_file = _sqlite_file(parsed)
             self._engine = create_engine(
                 parsed,
                 pool_size=connections,
@@ -52,7 +53,6 @@ class Database:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, "the database URL is not one that SQLAlchemy and the installed drivers know"
             ) from error
-        self._sqlite_file = _sqlite_file(parsed)
         self._reading: Engine = self._engine
         self._writing: Engine = self._engine
         if self._sqlite_file is not None:

@@ -16,6 +16,7 @@ from veilface.matching.domain.records import Enrollment, EnrollmentDraft, Erased
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
+from veilface.matching.domain.store.imports import forget_imported
 from veilface.matching.domain.store.requests import find_request, forget_contents, record_request
 from veilface.matching.domain.store.schema import EnrollmentRow, GalleryRow, SegmentRow, SubjectRow, TemplateTable
 
@@ -230,7 +231,9 @@ def _erase(connection: Connection, gallery: Gallery, numbers: Sequence[int]) -> 
     connection.execute(delete(EnrollmentRow).where(is_chosen))
     gone_subjects = _discount_subjects(connection, gallery.uid, [row.subject_id for row in rows])
     generation = gallery.generation + 1
+    freed_bytes = sum(row.template_bytes for row in rows)
     for segment in {row.segment for row in rows}:
+        freed_bytes += forget_imported(connection, gallery.uid, segment)
         connection.execute(
             update(SegmentRow)
             .where(SegmentRow.gallery_uid == gallery.uid, SegmentRow.number == segment)
@@ -246,7 +249,7 @@ def _erase(connection: Connection, gallery: Gallery, numbers: Sequence[int]) -> 
             generation=generation,
             enrollment_count=GalleryRow.enrollment_count - len(rows),
             subject_count=GalleryRow.subject_count - gone_subjects,
-            template_bytes=GalleryRow.template_bytes - sum(row.template_bytes for row in rows),
+            template_bytes=GalleryRow.template_bytes - freed_bytes,
         )
     )
     return [_erased(gallery.uid, row) for row in rows]

@@ -72,7 +72,10 @@ class SubjectRow(Base):
 
 
 class SegmentRow(Base):
-    """A segment: where the next slot is, and the generation of its last change. Slots are never reused."""
+    """A segment: where the next slot is, and the generation of its last change. Slots are never reused.
+
+    An imported one has a blob in place of template rows; rows may come on top of it.
+    """
 
     __tablename__ = "segments"
 
@@ -82,10 +85,12 @@ class SegmentRow(Base):
     next_slot: Mapped[int] = mapped_column(Integer)
     enrollment_count: Mapped[int] = mapped_column(Integer)
     generation: Mapped[int] = mapped_column(BigInteger)
+    blob_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    blob_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class EnrollmentRow(Base):
-    """An enrollment and the slot that it occupies."""
+    """An enrollment and the slot that it occupies. An imported one has its blob's digest, and 0 bytes of its own."""
 
     __tablename__ = "enrollments"
     __table_args__ = (
@@ -137,3 +142,18 @@ class RequestRow(Base):
     request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     enrollment: Mapped[int] = mapped_column(BigInteger)
     content_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class SegmentImportRow(Base):
+    """What a request id imported. The digest of its subjects goes when one of them is erased."""
+
+    __tablename__ = "segment_imports"
+    __table_args__ = (Index(None, "gallery_uid", "first_enrollment", unique=True),)
+
+    gallery_uid: Mapped[int] = mapped_column(ForeignKey("galleries.uid", ondelete="CASCADE"), primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    first_enrollment: Mapped[int] = mapped_column(BigInteger)
+    enrollment_count: Mapped[int] = mapped_column(Integer)
+    blob_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    subject_ids_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    create_time_us: Mapped[int] = mapped_column(BigInteger)

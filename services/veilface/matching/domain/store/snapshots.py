@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from veilface.common.names import GalleryName
 from veilface.crypto.contract import Metric, TemplateSpace
-from veilface.matching.domain.records import Gallery, SegmentPlace
+from veilface.matching.domain.records import BlobReference, Gallery, SegmentPlace
 from veilface.matching.domain.segments.content import DIGEST_BYTES, SegmentContent
 from veilface.matching.domain.segments.directory import Directory
 from veilface.matching.domain.segments.packed import PackingTerms
@@ -27,6 +27,7 @@ class SegmentSnapshot:
         terms: What its templates have in common.
         generation: The gallery's generation when this segment was changed last.
         subject_ids: The subject of each occupied slot, in slot order.
+        blob: What it was imported as, if it was.
     """
 
     place: SegmentPlace
@@ -34,6 +35,14 @@ class SegmentSnapshot:
     generation: int
     content: SegmentContent
     subject_ids: tuple[str, ...]
+    blob: BlobReference | None = None
+
+    @cached_property
+    def imported(self) -> SegmentContent:
+        """The part of the content that is in the blob."""
+        if self.blob is None:
+            return self.content.part(0, 0)
+        return self.content.of_template(self.blob.sha256)
 
     @cached_property
     def directory(self) -> Directory:
@@ -82,6 +91,8 @@ class SnapshotRecords:
             select(
                 SegmentRow.number,
                 SegmentRow.generation,
+                SegmentRow.blob_sha256,
+                SegmentRow.blob_bytes,
                 GalleryRow.key_version,
                 GalleryRow.dimension,
                 GalleryRow.metric,
@@ -97,7 +108,8 @@ class SnapshotRecords:
             snapshot = self._remembered(place, row.generation)
             if snapshot is None:
                 terms = PackingTerms(row.key_version, TemplateSpace(row.dimension, Metric(row.metric)))
-                snapshot = self._load(connection, place, terms, row.generation)
+                blob = None if row.blob_sha256 is None else BlobReference(row.blob_sha256, row.blob_bytes)
+                snapshot = self._load(connection, place, terms, row.generation, blob)
             found.append(snapshot)
         return found
 
@@ -107,7 +119,12 @@ class SnapshotRecords:
         return snapshot if snapshot is not None and snapshot.generation == generation else None
 
     def _load(
-        self, connection: Connection, place: SegmentPlace, terms: PackingTerms, generation: int
+        self,
+        connection: Connection,
+        place: SegmentPlace,
+        terms: PackingTerms,
+        generation: int,
+        blob: BlobReference | None,
     ) -> SegmentSnapshot:
         rows = connection.execute(
             select(EnrollmentRow.slot, EnrollmentRow.number, EnrollmentRow.template_sha256, EnrollmentRow.subject_id)
@@ -121,7 +138,7 @@ class SnapshotRecords:
                 -1, DIGEST_BYTES
             ),
         )
-        snapshot = SegmentSnapshot(place, terms, generation, content, tuple(row.subject_id for row in rows))
+        snapshot = SegmentSnapshot(place, terms, generation, content, tuple(row.subject_id for row in rows), blob)
         with self._lock:
             if len(content) <= self._known.maxsize:
                 self._known[place] = snapshot

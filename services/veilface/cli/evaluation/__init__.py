@@ -1,0 +1,1 @@
+"""How well a recognition pipeline tells people apart, before and after encryption."""

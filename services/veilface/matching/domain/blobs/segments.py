@@ -1,0 +1,80 @@
+"""Imported segments, ready to be searched. They stay mapped; only what memory has room for stays resident."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import LRUCache
+
+from veilface.common.errors import DataLossError, InvalidCiphertextError, Reason
+from veilface.common.pool import BoundedPool
+from veilface.crypto.contract import TemplateComparer
+from veilface.matching.domain.blobs.folder import BlobFolder
+from veilface.matching.domain.patience import run_patiently
+from veilface.matching.domain.records import BlobReference, SegmentPlace
+from veilface.matching.domain.segments.packed import PackedSegment
+from veilface.matching.domain.store.snapshots import SegmentSnapshot
+
+# Each holds a file descriptor.
+MAPPED_SEGMENTS: Final = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mapped:
+    blob: BlobReference
+    packed: PackedSegment
+
+
+class BlobSegments:
+    """Opens imported segments. For use on one event loop.
+
+    Args:
+        folder: Where their blobs are; None if this replica has none.
+        compute: Where segments are parsed.
+        storage: Where blocking calls run.
+    """
+
+    def __init__(self, folder: BlobFolder | None, compute: BoundedPool, storage: BoundedPool) -> None:
+        self._folder = folder
+        self._compute = compute
+        self._storage = storage
+        self._mapped: LRUCache[SegmentPlace, _Mapped] = LRUCache(maxsize=MAPPED_SEGMENTS)
+
+    def mapped(self, place: SegmentPlace) -> PackedSegment | None:
+        """The segment, if it was opened before."""
+        known = self._mapped.get(place)
+        return known.packed if known is not None else None
+
+    async def open(self, comparer: TemplateComparer, snapshot: SegmentSnapshot) -> PackedSegment:
+        """The imported part of a segment.
+
+        Raises:
+            DataLossError: If the blob is not there, or not what was imported.
+        """
+        blob = snapshot.blob
+        if self._folder is None or blob is None:
+            raise DataLossError(
+                Reason.DATA_LOSS,
+                "this replica has no folder for imported segments: set VEILFACE_BLOB_FOLDER to the one that all share",
+            )
+        known = self._mapped.get(snapshot.place)
+        if known is not None and known.blob == blob:
+            packed = replace(known.packed, content=snapshot.imported)
+        else:
+            mapping = await run_patiently(self._storage, self._folder.open, snapshot.place.gallery_uid, blob)
+            try:
+                segment = await run_patiently(
+                    self._compute, comparer.segment_from_bytes, mapping.view, snapshot.terms.space
+                )
+            except InvalidCiphertextError as error:
+                raise DataLossError(
+                    Reason.DATA_LOSS, f"an imported segment is not one of this version: {error.message}"
+                ) from error
+            packed = PackedSegment(snapshot.terms, snapshot.imported, segment, mapping)
+        self._mapped[snapshot.place] = _Mapped(blob, packed)
+        return packed
+
+    def forget(self, places: Iterable[SegmentPlace]) -> None:
+        """Forget segments of a deleted gallery."""
+        for place in places:
+            self._mapped.pop(place, None)
