@@ -69,8 +69,6 @@ def threshold_for(scores: LabelledScores, fmr: float) -> float:
     """
     non_mated = np.sort(scores.non_mated)[::-1]
     allowed = int(np.floor(fmr * non_mated.size + 1e-9))
-    if allowed >= non_mated.size:
-        return float(np.nextafter(scores.similarities.min(), -np.inf))
     refused = non_mated[allowed]
     above = scores.similarities[scores.similarities > refused]
     if above.size == 0:

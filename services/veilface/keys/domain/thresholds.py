@@ -92,6 +92,29 @@ def _papers() -> list[Threshold]:
 PUBLISHED: Final[tuple[Threshold, ...]] = (*_dlib(Metric.COSINE), *_dlib(Metric.SQUARED_EUCLIDEAN), *_papers())
 
 
+def read_thresholds(path: Path) -> list[Threshold]:
+    """The thresholds of a JSON file: a list of objects with the fields of `Threshold`.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING.
+    """
+    content = read_setting_file(path, "a JSON list of thresholds")
+    try:
+        return TypeAdapter(list[Threshold]).validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ConfigurationError(
+            Reason.INVALID_SETTING, f"{path} is not a list of thresholds: {first['msg']} at {first['loc']}"
+        ) from error
+
+
+def with_published(own: Sequence[Threshold]) -> list[Threshold]:
+    """The published thresholds that are not replaced, and one's own."""
+    replaced = {(each.model, each.metric, each.operating_point) for each in own}
+    kept = (each for each in PUBLISHED if (each.model, each.metric, each.operating_point) not in replaced)
+    return [*kept, *own]
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedThreshold:
     """The threshold that one decision uses, and the bands above and below it.
@@ -132,19 +155,7 @@ class ThresholdTable:
         Raises:
             ConfigurationError: INVALID_SETTING.
         """
-        if path is None:
-            return cls(PUBLISHED)
-        content = read_setting_file(path, "a JSON list of thresholds")
-        try:
-            own = TypeAdapter(list[Threshold]).validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise ConfigurationError(
-                Reason.INVALID_SETTING, f"{path} is not a list of thresholds: {first['msg']} at {first['loc']}"
-            ) from error
-        replaced = {(each.model, each.metric, each.operating_point) for each in own}
-        kept = (each for each in PUBLISHED if (each.model, each.metric, each.operating_point) not in replaced)
-        return cls([*kept, *own])
+        return cls(PUBLISHED if path is None else with_published(read_thresholds(path)))
 
     def resolve(
         self, model: str, metric: Metric, operating_point: str, overrides: Sequence[ThresholdOverride]

@@ -1,7 +1,9 @@
 """How the segments of a snapshot are scored: packed, or row by row for schemes without segments."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from typing import Final, Protocol
 
 from veilface.common.errors import Reason, UnavailableError
@@ -41,6 +43,7 @@ class PackedScorer:
         comparer: Of the key version.
         probe: Expanded.
         window_bytes: How much the segments of one pass may take beyond those that are kept in memory anyway.
+        windows: Held while there are such segments, so that searches do not take as much each.
     """
 
     def __init__(
@@ -50,31 +53,59 @@ class PackedScorer:
         comparer: TemplateComparer,
         probe: PreparedProbe,
         window_bytes: int,
+        windows: asyncio.Lock,
     ) -> None:
         self._library = library
         self._scoring = scoring
         self._comparer = comparer
         self._probe = probe
         self._window_bytes = window_bytes
+        self._windows = windows
 
     async def score(
         self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
     ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
+        done = 0
+        while done < len(segments):
+            # No window is open while the caller is slow to take what is yielded.
+            async with AsyncExitStack() as opened:
+                window = await self._fill(segments[done:], opened, statistics)
+                done += len(window)
+                self._prefetch(segments[done:])
+                ciphertexts = await self._pass(window, statistics)
+                for snapshot, packed in window:
+                    if self._is_loose(snapshot, packed):
+                        packed.release()
+                window = []
+            yield ciphertexts
+
+    async def _fill(
+        self, segments: Sequence[SegmentSnapshot], opened: AsyncExitStack, statistics: SearchStatistics
+    ) -> list[tuple[SegmentSnapshot, PackedSegment]]:
         window: list[tuple[SegmentSnapshot, PackedSegment]] = []
+        loose_bytes = 0
         for snapshot in segments:
             packed, origin = await self._library.obtain(snapshot)
             statistics.origins[origin] += 1
             window.append((snapshot, packed))
-            if self._loose_bytes(window) >= self._window_bytes:
-                yield await self._pass(window, statistics)
-                window = []
-        if window:
-            yield await self._pass(window, statistics)
+            if self._is_loose(snapshot, packed):
+                if not loose_bytes:
+                    await opened.enter_async_context(self._windows)
+                loose_bytes += packed.memory_bytes
+            if loose_bytes >= self._window_bytes:
+                break
+        return window
 
-    def _loose_bytes(self, window: list[tuple[SegmentSnapshot, PackedSegment]]) -> int:
-        memory = self._library.memory
-        return sum(packed.memory_bytes for snapshot, packed in window if memory.peek(snapshot.place) is not packed)
+    def _prefetch(self, segments: Sequence[SegmentSnapshot]) -> None:
+        wanted_bytes = self._window_bytes
+        for snapshot in segments:
+            if wanted_bytes <= 0:
+                return
+            wanted_bytes -= self._library.prefetch(snapshot)
+
+    def _is_loose(self, snapshot: SegmentSnapshot, packed: PackedSegment) -> bool:
+        return self._library.memory.peek(snapshot.place) is not packed
 
     async def _pass(
         self, window: list[tuple[SegmentSnapshot, PackedSegment]], statistics: SearchStatistics

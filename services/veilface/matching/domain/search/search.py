@@ -1,5 +1,6 @@
 """1:N: a probe against everybody in a gallery, as of one generation."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -74,6 +75,7 @@ class GallerySearch:
         self._compute = compute
         self._storage = storage
         self._window_bytes = window_bytes
+        self._windows = asyncio.Lock()
 
     async def search(self, name: GalleryName, probe: SignedTemplate) -> AsyncGenerator[SearchPart]:
         """One part for each segment that is not empty, in order; a single part with statistics if all are.
@@ -116,7 +118,7 @@ class GallerySearch:
         begin = time.perf_counter()
         prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space, probe.statement.use)
         expand_time_s = time.perf_counter() - begin
-        scorer = PackedScorer(self._library, self._scoring, comparer, prepared, self._window_bytes)
+        scorer = PackedScorer(self._library, self._scoring, comparer, prepared, self._window_bytes, self._windows)
         return scorer, expand_time_s
 
     async def _answer(

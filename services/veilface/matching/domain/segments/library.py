@@ -1,4 +1,4 @@
-"""Finds packed segments: in memory, else in a cache, else by packing the stored templates.
+"""Finds packed segments: in memory, else an imported one, else in a cache, else by packing the stored templates.
 
 Whatever is found is compared with the content that the record store lists. Templates that are missing are added to it;
 what it holds beyond is never scored, because only listed slots are.
@@ -7,6 +7,7 @@ what it holds beyond is never scored, because only listed slots are.
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,6 +16,7 @@ import structlog
 from veilface.common.errors import VeilfaceError
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer
+from veilface.matching.domain.blobs.segments import BlobSegments
 from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import ErasedTemplate, SegmentPlace
@@ -51,12 +53,20 @@ class ChangeListener(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    packed: PackedSegment
+    origin: Origin
+    cache: SegmentCache | None = None
+
+
 class SegmentLibrary:
     """Gives out packed segments that hold at least what is asked for. For use on one event loop.
 
     Args:
         memory: The segments of this process.
         caches: Where segments are kept beside.
+        blobs: The imported segments.
         packing: Adds what is missing.
         comparers: Of the key versions.
         compute: Where CPU work runs.
@@ -68,6 +78,7 @@ class SegmentLibrary:
         *,
         memory: SegmentMemory,
         caches: SegmentCaches,
+        blobs: BlobSegments,
         packing: Packing,
         comparers: Comparers,
         compute: BoundedPool,
@@ -75,6 +86,7 @@ class SegmentLibrary:
     ) -> None:
         self._memory = memory
         self._caches = caches
+        self._blobs = blobs
         self._packing = packing
         self._comparers = comparers
         self._compute = compute
@@ -100,30 +112,46 @@ class SegmentLibrary:
 
         Raises:
             UnavailableError: GALLERY_CHANGED if a template was erased meanwhile: ask with a newer snapshot.
-            DataLossError: If a stored template is damaged.
+            DataLossError: If a stored template or an imported segment is damaged.
             ResourceExhaustedError: If the pools stay full.
         """
-        kept = self._memory.get(snapshot.place)
-        if kept is not None and not len(snapshot.content.without(kept.content)):
+        place = snapshot.place
+        kept = self._memory.get(place)
+        mapped = self._blobs.mapped(place)
+        if kept is not None and _covers(kept, snapshot):
             packed, origin = kept, Origin.MEMORY
+        elif kept is None and mapped is not None and _covers(mapped, snapshot):
+            self._keep(place, mapped)
+            packed, origin = mapped, Origin.DISK
         else:
             packed, origin = await self._to_its_end(self._update(snapshot))
         self._events.segment_obtained(origin)
         return packed, origin
 
+    def prefetch(self, snapshot: SegmentSnapshot) -> int:
+        """Have a segment that will be asked for soon read from the disk; answers how many bytes were asked for."""
+        mapped = self._blobs.mapped(snapshot.place)
+        if mapped is None or mapped.mapping is None or self._memory.peek(snapshot.place) is not None:
+            return 0
+        mapped.mapping.will_need()
+        return mapped.memory_bytes
+
     async def rebuild(self, snapshot: SegmentSnapshot) -> None:
         """Replace the segment in memory by one that holds exactly the snapshot; errors as for `obtain`."""
         async with self._lock(snapshot.place):
             comparer = await self._comparers.get(snapshot.terms.key_version)
-            base = PackedSegment.empty(comparer, snapshot.terms)
-            for candidate in await self._caches.candidates(snapshot):
-                loaded = None
-                if not candidate.surplus:
-                    loaded = await self._caches.load(comparer, candidate, snapshot)
-                if loaded is not None:
-                    base = loaded
-                    break
-            self._put(snapshot.place, await self._packing.complete(comparer, base, snapshot))
+            found = _Found(PackedSegment.empty(comparer, snapshot.terms), Origin.ROWS)
+            if len(snapshot.imported):
+                found = _Found(await self._blobs.open(comparer, snapshot), Origin.DISK)
+            if len(snapshot.content.without(found.packed.content)):
+                for candidate in await self._caches.candidates(snapshot):
+                    loaded = None
+                    if not candidate.surplus:
+                        loaded = await self._caches.load(comparer, candidate, snapshot)
+                    if loaded is not None:
+                        found = _Found(loaded, candidate.cache.origin)
+                        break
+            self._keep(snapshot.place, await self._packing.complete(comparer, found.packed, snapshot))
 
     async def forget_erased(self, erased: Sequence[ErasedTemplate]) -> None:
         """Take erased templates out of the segment in memory, and their segments out of the caches."""
@@ -138,6 +166,7 @@ class SegmentLibrary:
         """Forget segments of a deleted gallery."""
         for place in places:
             self._memory.drop(place)
+        self._blobs.forget(places)
         await self._drop_cached(places)
 
     async def _drop_cached(self, places: Collection[SegmentPlace]) -> None:
@@ -150,31 +179,31 @@ class SegmentLibrary:
         place = snapshot.place
         async with self._lock(place):
             kept = self._memory.get(place)
-            if kept is not None and not len(snapshot.content.without(kept.content)):
+            if kept is not None and _covers(kept, snapshot):
                 return kept, Origin.MEMORY
             comparer = await self._comparers.get(snapshot.terms.key_version)
-            base, cache = await self._base(comparer, snapshot)
-            packed = await self._packing.complete(comparer, base, snapshot)
-            self._put(place, packed, known_to=cache if packed is base else None)
-            if cache is not None:
-                return packed, cache.origin
-            return packed, Origin.MEMORY if len(base.content) else Origin.ROWS
+            found = await self._find(comparer, snapshot)
+            packed = await self._packing.complete(comparer, found.packed, snapshot)
+            self._keep(place, packed, known_to=found.cache if packed is found.packed else None)
+            return packed, found.origin
 
-    async def _base(
-        self, comparer: TemplateComparer, snapshot: SegmentSnapshot
-    ) -> tuple[PackedSegment, SegmentCache | None]:
+    async def _find(self, comparer: TemplateComparer, snapshot: SegmentSnapshot) -> "_Found":
         kept = self._memory.get(snapshot.place)
         if kept is None or not fits(kept, snapshot.content):
             self._memory.drop(snapshot.place)
             kept = PackedSegment.empty(comparer, snapshot.terms)
         missing = len(snapshot.content.without(kept.content))
         if missing > _FETCH_INSTEAD_OF_ADDING or not len(kept.content):
-            for candidate in await self._caches.candidates(snapshot):
-                if candidate.missing < missing:
-                    loaded = await self._caches.load(comparer, candidate, snapshot)
-                    if loaded is not None:
-                        return loaded, candidate.cache
-        return kept, None
+            missing_in_blob = len(snapshot.content) - len(snapshot.imported)
+            if missing_in_blob:
+                for candidate in await self._caches.candidates(snapshot):
+                    if candidate.missing < min(missing, missing_in_blob):
+                        loaded = await self._caches.load(comparer, candidate, snapshot)
+                        if loaded is not None:
+                            return _Found(loaded, candidate.cache.origin, candidate.cache)
+            if missing_in_blob < missing:
+                return _Found(await self._blobs.open(comparer, snapshot), Origin.DISK)
+        return _Found(kept, Origin.MEMORY if len(kept.content) else Origin.ROWS)
 
     async def _subtract(self, place: SegmentPlace, erased: Sequence[ErasedTemplate]) -> None:
         async with self._lock(place):
@@ -191,9 +220,12 @@ class SegmentLibrary:
             if remaining is None:
                 self._memory.drop(place)
             elif remaining is not kept:
-                self._put(place, remaining)
+                self._keep(place, remaining)
 
-    def _put(self, place: SegmentPlace, packed: PackedSegment, *, known_to: SegmentCache | None = None) -> None:
+    def _keep(self, place: SegmentPlace, packed: PackedSegment, *, known_to: SegmentCache | None = None) -> None:
+        if packed.mapping is not None:
+            self._memory.admit(place, packed)
+            return
         self._memory.put(place, packed)
         if self._listener is not None:
             self._listener.segment_changed(place, known_to)
@@ -212,3 +244,7 @@ class SegmentLibrary:
         if not task.cancelled():
             # Read it, or asyncio complains where the caller was gone before.
             task.exception()
+
+
+def _covers(packed: PackedSegment, snapshot: SegmentSnapshot) -> bool:
+    return not len(snapshot.content.without(packed.content))
