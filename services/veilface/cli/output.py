@@ -32,20 +32,12 @@ class Output:
     @cached_property
     def console(self) -> "Console":
         """Standard output, for people."""
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            # Nobody sees where a line ends in a file, but broken names are hard to search for.
-            console.width = _WIDTH_OF_FILES
-        return console
+        return _console(stderr=False)
 
     @cached_property
     def errors(self) -> "Console":
         """Standard error: progress, notes and errors."""
-        from rich.console import Console
-
-        return Console(stderr=True, highlight=False)
+        return _console(stderr=True)
 
     def show(self, document: Mapping[str, Any], *renderables: "RenderableType") -> None:
         """Print the result: the document, or the renderables in its place."""
@@ -86,3 +78,13 @@ class Output:
             raise typer.Exit(code) from None
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _console(stderr: bool) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        # Nobody sees where a line ends in a file, but names broken in two are hard to search for.
+        console.width = _WIDTH_OF_FILES
+    return console

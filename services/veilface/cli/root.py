@@ -2,7 +2,8 @@
 
 import typer
 
-from veilface.cli.commands import demo, enrollment, galleries, keys, recognition, stack, subjects
+from veilface.cli.bench import commands as bench
+from veilface.cli.commands import demo, enrollment, evaluate, galleries, keys, recognition, stack, subjects
 from veilface.cli.exit_codes import HELP
 
 # Local variables may hold images, so they are never shown with an exception.
@@ -16,7 +17,9 @@ app = typer.Typer(
 stack.register(app)
 enrollment.register(app)
 recognition.register(app)
+evaluate.register(app)
 demo.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(galleries.app, name="gallery")
 app.add_typer(subjects.app, name="subject")
+app.add_typer(bench.app, name="bench")

@@ -30,6 +30,7 @@ _METRICS: dict[int, Metric] = {
 _USES: dict[int, TemplateUse] = {
     template_pb2.TEMPLATE_USE_PROBE: TemplateUse.PROBE,
     template_pb2.TEMPLATE_USE_REFERENCE: TemplateUse.REFERENCE,
+    template_pb2.TEMPLATE_USE_PLAINTEXT_PROBE: TemplateUse.PLAINTEXT_PROBE,
 }
 
 

@@ -26,6 +26,7 @@ from veilface.common.names import KeyName, KeyVersionName, parse_key_or_version
 from veilface.common.settings import MEBIBYTE
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import PublicMaterial
+from veilface.crypto.renewal import SEED_BYTES
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 
 # What the key service says about the named key concerns the caller; its other troubles are this service's own.
@@ -70,6 +71,7 @@ class KeyMaterialClient:
         self._limits = limits or KeyClientLimits()
         self._clock = clock
         self._materials: OrderedDict[KeyVersionName, PublicMaterial] = OrderedDict()
+        self._seeds: dict[KeyVersionName, bytes] = {}
         self._primaries: OrderedDict[KeyName, tuple[KeyVersionName, float]] = OrderedDict()
         self._locks: WeakValueDictionary[KeyName | KeyVersionName, asyncio.Lock] = WeakValueDictionary()
 
@@ -99,8 +101,34 @@ class KeyMaterialClient:
             self._keep(version, complete)
             return complete
 
+    async def fetch_transform_seed(self, version: KeyVersionName) -> bytes:
+        """The seed of a version's secret transform, 32 bytes. Kept in memory with the version's key material.
+
+        Raises:
+            PermissionDeniedError: The key service gives it to the embedding service only.
+            NotFoundError, FailedPreconditionError: The key service's own answer about the key.
+            UnavailableError: DEPENDENCY_UNAVAILABLE if the key service does not answer, or not as agreed.
+        """
+        async with self._lock(version):
+            kept = self._seeds.get(version)
+            if kept is not None:
+                return kept
+            request = key_service_pb2.GetTransformSeedRequest(name=str(version))
+            try:
+                response = await self._stub.GetTransformSeed(request, timeout=self._limits.timeout_s)
+            except grpc.RpcError as error:
+                raise _explain(error_from_rpc(error)) from error
+            if response.key_version != str(version) or len(response.seed) != SEED_BYTES:
+                raise _not_as_agreed("not the seed of this version")
+            self._seeds[version] = response.seed
+            while len(self._seeds) > self._limits.versions:
+                del self._seeds[next(iter(self._seeds))]
+            return response.seed
+
     def forget(self, key: KeyName) -> None:
         """Drop everything kept about a key."""
+        for version in [version for version in self._seeds if version.key_name == key]:
+            del self._seeds[version]
         self._primaries.pop(key, None)
         for version in [version for version in self._materials if version.key_name == key]:
             del self._materials[version]
@@ -202,6 +230,8 @@ def _material(info: key_service_pb2.KeyMaterialInfo, name: KeyName | KeyVersionN
         key_version=str(version),
         public_key=b"",
         evaluation_keys=b"",
+        plaintext_probe_allowed=info.plaintext_probe_allowed,
+        embedding_transform=info.embedding_transform,
     )
 
 

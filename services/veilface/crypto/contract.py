@@ -126,9 +126,7 @@ class TemplateComparer(Protocol):
         """The score ciphertext of one reference against one probe; it decrypts to one score and nothing else."""
         ...
 
-    def prepare_probe(
-        self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE
-    ) -> PreparedProbe:
+    def prepare_probe(self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE) -> PreparedProbe:
         """Make a probe, encrypted or in the clear, ready for `search`."""
         ...
 
@@ -193,10 +191,17 @@ class Reencrypter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PublicMaterial:
-    """The public half of a key version."""
+    """The public half of a key version, and what its key asks of whoever encrypts.
+
+    Attributes:
+        plaintext_probe_allowed: Whether the key's policy lets a matcher see probes in the clear.
+        embedding_transform: Whether embeddings pass the version's secret transform first (see `crypto.renewal`).
+    """
 
     scheme: Scheme
     profile: str
     key_version: str
     public_key: bytes
     evaluation_keys: bytes
+    plaintext_probe_allowed: bool = False
+    embedding_transform: bool = False

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -57,7 +58,9 @@ async def _load(settings: EmbeddingSettings, signer: Signer, readiness: Readines
             weights={file.filename: file.sha256 for file in pipeline.weights},
         )
     limits = ExtractionLimits(faces=settings.embedding_faces)
-    extractor = TemplateExtractor(pipelines, EncryptorCache(load_encryptor), signer, limits, _now)
+    extractor = TemplateExtractor(
+        pipelines, EncryptorCache(partial(load_encryptor, research=settings.research)), signer, limits, _now
+    )
     readiness.hold(_MODELS)
     return extractor
 

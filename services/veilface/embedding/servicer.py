@@ -9,6 +9,7 @@ import structlog
 from veilface.common.errors import Reason
 from veilface.common.interceptor import Context
 from veilface.common.key_client import KeyMaterialClient
+from veilface.common.names import KeyVersionName
 from veilface.common.pool import BoundedPool
 from veilface.common.status import describe_exception, item_error_from
 from veilface.embedding.conversion import extraction_to_proto, key_from_proto, pipelines_to_proto, request_from_proto
@@ -76,4 +77,7 @@ class EmbeddingServicer(embedding_service_pb2_grpc.EmbeddingServiceServicer):
         request, key_name = request_from_proto(message), key_from_proto(message)
         extractor = await self._extractor
         key = await self._keys.fetch_public(key_name)
-        return extraction_to_proto(await self._pool.run(extractor.extract, request, key))
+        seed = None
+        if key.embedding_transform:
+            seed = await self._keys.fetch_transform_seed(KeyVersionName.parse(key.key_version))
+        return extraction_to_proto(await self._pool.run(extractor.extract, request, key, seed))

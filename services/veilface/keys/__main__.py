@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -48,8 +49,8 @@ def _access_policy(settings: KeysSettings) -> AccessPolicy:
     return AccessPolicy.from_file(settings.access_policy)
 
 
-def _load_reencrypter(keys: ReencryptionKeys) -> Reencrypter:
-    return load_reencrypter(keys.scheme, keys.profile, keys.secret_key, keys.target, keys.seeds)
+def _load_reencrypter(keys: ReencryptionKeys, *, research: bool) -> Reencrypter:
+    return load_reencrypter(keys.scheme, keys.profile, keys.secret_key, keys.target, keys.seeds, research=research)
 
 
 def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionMeans:
@@ -58,7 +59,7 @@ def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionM
         vault=means.vault,
         ledger=means.ledger,
         audit=means.audit,
-        load=_load_reencrypter,
+        load=partial(_load_reencrypter, research=settings.research),
         signer=signer,
         trust=means.trust,
         clock=means.clock,
@@ -91,8 +92,8 @@ async def _main() -> None:
 
     database = Database(settings.database_url.get_secret_value())
     audit = DurableAuditLog(database, settings.audit_file, _now)
-    vault = Vault(SqlKeyStore(database), generate_key, _now)
-    decrypters = DecrypterCache(vault, load_decrypter, settings.open_keys)
+    vault = Vault(SqlKeyStore(database), partial(generate_key, research=settings.research), _now)
+    decrypters = DecrypterCache(vault, partial(load_decrypter, research=settings.research), settings.open_keys)
     means = DecisionMeans(
         vault=vault,
         decrypters=decrypters,

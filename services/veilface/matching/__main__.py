@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import resource
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,6 +24,7 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.public.registry import load_comparer, warm
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.assembly import Backends, Limits, Matching, assemble
+from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
@@ -52,6 +55,19 @@ def _segment_folder(settings: MatchingSettings, database: Database) -> Path | No
     if settings.segment_folder is None and database.sqlite_file is not None:
         return database.sqlite_file.parent / "segments"
     return settings.segment_folder
+
+
+def _blobs(settings: MatchingSettings, database: Database, identity: StoreIdentity) -> BlobFolder | None:
+    folder = settings.blob_folder
+    if folder is None and database.sqlite_file is not None:
+        folder = database.sqlite_file.parent / "blobs"
+    return None if folder is None else BlobFolder(folder, identity.store_id)
+
+
+def _allow_many_files() -> None:
+    # Every mapped segment holds a descriptor, and the usual limit is meant for programs that use select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _caches(
@@ -86,7 +102,7 @@ def _registrations(matching: Matching) -> list[Registration]:
     return [
         Registration(
             gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-            GalleryServicer(matching.galleries, matching.enrollments),
+            GalleryServicer(matching.galleries, matching.enrollments, matching.imports),
             gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
         ),
         Registration(
@@ -102,6 +118,7 @@ async def _main() -> None:
     configure_logging(settings.log_level, settings.log_format)
     # The record store's files are for this user only.
     os.umask(_OWNER_ONLY)
+    _allow_many_files()
     metrics = ServerMetrics()
     matching_metrics = MatchingMetrics(metrics.registry)
     policy = _access_policy(settings)
@@ -119,12 +136,13 @@ async def _main() -> None:
             identity=identity,
             caches=await storage.run(_caches, settings, database, identity, matching_metrics),
             keys=KeyMaterialClient(channel),
-            load_comparer=load_comparer,
+            load_comparer=partial(load_comparer, research=settings.research),
             trust=trust,
             signer=signer,
             events=matching_metrics,
             compute=compute,
             storage=storage,
+            blobs=_blobs(settings, database, identity),
         )
         matching = assemble(backends, _limits(settings))
         readiness = Readiness(DATABASE, KERNELS)

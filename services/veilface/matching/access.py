@@ -14,6 +14,8 @@ DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
     f"{_GALLERIES}/ListGalleries": _BOTH,
     f"{_GALLERIES}/DeleteGallery": _BOTH,
     f"{_GALLERIES}/Enroll": (CLIENT_IDENTITY,),
+    f"{_GALLERIES}/ImportSegment": (OPERATOR_IDENTITY,),
+    f"{_GALLERIES}/ListSegmentImports": (OPERATOR_IDENTITY,),
     f"{_GALLERIES}/GetEnrollment": _BOTH,
     f"{_GALLERIES}/ListEnrollments": _BOTH,
     f"{_GALLERIES}/DeleteEnrollment": _BOTH,

@@ -7,10 +7,14 @@ from typing import Protocol
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, TemplateComparer
+from veilface.matching.domain.blobs.folder import BlobFolder
+from veilface.matching.domain.blobs.garbage import BlobGarbage
+from veilface.matching.domain.blobs.segments import BlobSegments
 from veilface.matching.domain.comparers import Comparers, KeyMaterial
 from veilface.matching.domain.comparisons import Comparisons
 from veilface.matching.domain.enrollments import Enrollments, EnrollmentStores
 from veilface.matching.domain.galleries import Galleries
+from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.paging import PageTokens
 from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.search import GallerySearch
@@ -26,6 +30,7 @@ from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
 from veilface.matching.domain.store.galleries import GalleryRecords
 from veilface.matching.domain.store.identity import StoreIdentity
+from veilface.matching.domain.store.imports import ImportRecords
 from veilface.matching.domain.store.snapshots import SnapshotRecords
 from veilface.matching.domain.store.subjects import SubjectRecords
 from veilface.matching.domain.store.templates import TemplateRecords
@@ -43,6 +48,7 @@ class Backends:
 
     Attributes:
         caches: Where segments are kept beside this process's memory, the nearest first.
+        blobs: Where imported segments are kept; None if nothing can be imported here.
     """
 
     database: Database
@@ -55,6 +61,7 @@ class Backends:
     events: SegmentEvents
     compute: BoundedPool
     storage: BoundedPool
+    blobs: BlobFolder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,7 @@ class Matching:
 
     galleries: Galleries
     enrollments: Enrollments
+    imports: Imports
     comparisons: Comparisons
     search: GallerySearch
     library: SegmentLibrary
@@ -105,6 +113,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     library = SegmentLibrary(
         memory=memory,
         caches=caches,
+        blobs=BlobSegments(backends.blobs, compute, storage),
         packing=Packing(templates, compute, storage, backends.events),
         comparers=comparers,
         compute=compute,
@@ -121,9 +130,19 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     )
     library.listen(publisher)
     packer = SegmentPacker(library, snapshots, storage)
+    import_records = ImportRecords(database)
+    garbage = None
+    if backends.blobs is not None:
+        garbage = BlobGarbage(backends.blobs, import_records.blobs, import_records.has_gallery, storage)
     return Matching(
         galleries=Galleries(
-            database=database, records=records, comparers=comparers, library=library, tokens=tokens, storage=storage
+            database=database,
+            records=records,
+            comparers=comparers,
+            library=library,
+            blobs=backends.blobs,
+            tokens=tokens,
+            storage=storage,
         ),
         enrollments=Enrollments(
             stores=EnrollmentStores(
@@ -136,6 +155,16 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             comparers=comparers,
             library=library,
             packer=packer,
+            tokens=tokens,
+            compute=compute,
+            storage=storage,
+        ),
+        imports=Imports(
+            trust=backends.trust,
+            galleries=records,
+            records=import_records,
+            comparers=comparers,
+            blobs=backends.blobs,
             tokens=tokens,
             compute=compute,
             storage=storage,
@@ -165,5 +194,6 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             snapshots=snapshots,
             storage=storage,
             interval_s=limits.sweep_s,
+            garbage=garbage,
         ),
     )

@@ -9,13 +9,21 @@ from veilface.common.attested import (
     scores_to_proto,
     template_from_proto,
 )
-from veilface.common.conversion import metric_from_proto, metric_to_proto, scheme_to_proto, time_to_proto
+from veilface.common.attested_segments import SignedSegmentStatement
+from veilface.common.conversion import (
+    metric_from_proto,
+    metric_to_proto,
+    scheme_to_proto,
+    signature_from_proto,
+    time_to_proto,
+)
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName, parse_key_or_version
 from veilface.common.statements import LONGEST_MODEL
 from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.matching.domain.enrollments import NewEnrollment
 from veilface.matching.domain.galleries import NewGallery
+from veilface.matching.domain.imports import ImportPiece, NewImport
 from veilface.matching.domain.limits import (
     MAX_KNOWN_ETAGS,
     MAX_LABEL_KEY_LENGTH,
@@ -23,7 +31,7 @@ from veilface.matching.domain.limits import (
     MAX_LABELS,
     MAX_REQUEST_ID_LENGTH,
 )
-from veilface.matching.domain.records import Enrollment, Gallery, Subject
+from veilface.matching.domain.records import Enrollment, Gallery, SegmentImport, Subject
 from veilface.matching.domain.search.search import SearchPart
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.cache import Origin
@@ -85,6 +93,43 @@ def new_enrollment_from_proto(message: gallery_service_pb2.EnrollRequest) -> New
         labels=_labels_from_proto(message.labels),
         request_id=_request_id_from_proto(message.request_id),
         template=_template("template", message),
+    )
+
+
+def new_import_from_proto(message: gallery_service_pb2.ImportSegmentRequest) -> NewImport:
+    """Convert the first ImportSegmentRequest of a stream.
+
+    Raises:
+        InvalidArgumentError: STREAM_PROTOCOL, MISSING_FIELD, INVALID_NAME or INVALID_FIELD.
+    """
+    if not message.HasField("header") or message.data or message.subject_ids:
+        raise InvalidArgumentError(Reason.STREAM_PROTOCOL, "the first message has the header, and nothing else")
+    header = message.header
+    if not header.statement:
+        raise InvalidArgumentError(Reason.MISSING_FIELD, "header.statement is missing")
+    if not header.HasField("signature"):
+        raise InvalidArgumentError(Reason.MISSING_FIELD, "header.signature is missing")
+    return NewImport(
+        gallery=gallery_name_from_proto("header.gallery", header.gallery),
+        request_id=_request_id_from_proto(header.request_id),
+        signed=SignedSegmentStatement(header.statement, signature_from_proto(header.signature)),
+    )
+
+
+def import_piece_from_proto(message: gallery_service_pb2.ImportSegmentRequest) -> ImportPiece:
+    """Convert a later ImportSegmentRequest. Raises InvalidArgumentError STREAM_PROTOCOL."""
+    if message.HasField("header"):
+        raise InvalidArgumentError(Reason.STREAM_PROTOCOL, "only the first message has a header")
+    return ImportPiece(message.data, message.subject_ids)
+
+
+def segment_import_to_proto(made: SegmentImport) -> gallery_service_pb2.SegmentImport:
+    """Convert a SegmentImport."""
+    return gallery_service_pb2.SegmentImport(
+        request_id=made.request_id,
+        first_enrollment=made.first_enrollment,
+        enrollment_count=made.enrollment_count,
+        create_time=time_to_proto(made.create_time),
     )
 
 

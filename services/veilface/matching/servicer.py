@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from veilface.common.attested import scores_to_proto
+from veilface.common.identity import caller_identity
 from veilface.common.interceptor import Context
 from veilface.matching import conversion
 from veilface.matching.domain.comparisons import Comparisons
 from veilface.matching.domain.enrollments import Enrollments
 from veilface.matching.domain.galleries import Galleries
+from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.search.search import GallerySearch
 from veilface.matching.v1 import (
     gallery_service_pb2,
@@ -21,9 +23,10 @@ from veilface.matching.v1 import (
 class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     """See gallery_service.proto."""
 
-    def __init__(self, galleries: Galleries, enrollments: Enrollments) -> None:
+    def __init__(self, galleries: Galleries, enrollments: Enrollments, imports: Imports) -> None:
         self._galleries = galleries
         self._enrollments = enrollments
+        self._imports = imports
 
     async def CreateGallery(  # noqa: N802
         self, request: gallery_service_pb2.CreateGalleryRequest, context: Context
@@ -61,6 +64,27 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         """Enroll a template."""
         enrollment = await self._enrollments.enroll(conversion.new_enrollment_from_proto(request))
         return conversion.enrollment_to_proto(enrollment)
+
+    async def ImportSegment(  # noqa: N802
+        self, request_iterator: AsyncIterator[gallery_service_pb2.ImportSegmentRequest], context: Context
+    ) -> gallery_service_pb2.ImportSegmentResponse:
+        """Import a segment."""
+        requests = aiter(request_iterator)
+        first = await anext(requests, gallery_service_pb2.ImportSegmentRequest())
+        wanted = conversion.new_import_from_proto(first)
+        pieces = (conversion.import_piece_from_proto(request) async for request in requests)
+        made = await self._imports.add(caller_identity(), wanted, pieces)
+        return gallery_service_pb2.ImportSegmentResponse(segment_import=conversion.segment_import_to_proto(made))
+
+    async def ListSegmentImports(  # noqa: N802
+        self, request: gallery_service_pb2.ListSegmentImportsRequest, context: Context
+    ) -> gallery_service_pb2.ListSegmentImportsResponse:
+        """List imports."""
+        gallery = conversion.gallery_name_from_proto("parent", request.parent)
+        made, token = await self._imports.page(gallery, request.page_size, request.page_token)
+        return gallery_service_pb2.ListSegmentImportsResponse(
+            segment_imports=[conversion.segment_import_to_proto(each) for each in made], next_page_token=token
+        )
 
     async def GetEnrollment(  # noqa: N802
         self, request: gallery_service_pb2.GetEnrollmentRequest, context: Context

@@ -36,6 +36,11 @@ class MatchingSettings(ServerSettings):
         description="the folder for packed segments on this machine's disk; not set: beside a SQLite record store, "
         "else none",
     )
+    blob_folder: Path | None = Field(
+        None,
+        description="the folder for imported segments, which all replicas share; not set: beside a SQLite record "
+        "store, else nothing can be imported",
+    )
     segment_memory_bytes: int = Field(
         2048 * MEBIBYTE,
         ge=64 * MEBIBYTE,

@@ -153,7 +153,7 @@ class Replica:
         registrations = [
             Registration(
                 gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-                GalleryServicer(self.matching.galleries, self.matching.enrollments),
+                GalleryServicer(self.matching.galleries, self.matching.enrollments, self.matching.imports),
                 gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
             ),
             Registration(

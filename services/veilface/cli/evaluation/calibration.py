@@ -1,4 +1,4 @@
-"""Thresholds for wanted false match rates, chosen on labelled pairs, and the file that the key service reads them from."""
+"""Thresholds for wanted false match rates, chosen on labelled pairs, and the file they are written to."""
 
 import json
 from collections.abc import Iterable

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilface.client.images import read_image
-from veilface.common.errors import ConfigurationError, Reason, VeilfaceError
+from veilface.common.errors import VeilfaceError
 from veilface.embedding.domain.face.selection import FaceSelection, select_faces
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
 from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.domain.pipeline import Pipeline
+from veilface.embedding.models.building import build_pipelines
 
 _MOST_FACES = 1000
 
@@ -34,17 +35,8 @@ def load_pipeline(name: str, deepface_home: Path, downloads: bool) -> Pipeline:
     """Load a recognition pipeline into this process.
 
     Raises:
-        ConfigurationError: INVALID_SETTING, also if the packages for it are not installed; WEIGHTS_MISSING;
-            WEIGHTS_CORRUPT.
+        ConfigurationError: INVALID_SETTING, WEIGHTS_MISSING or WEIGHTS_CORRUPT.
     """
-    try:
-        from veilface.embedding.models.building import build_pipelines
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            Reason.INVALID_SETTING,
-            f"{error.name} is not installed, but evaluation embeds photographs itself: pip install "
-            "'veilface[embedding]'",
-        ) from error
     return build_pipelines([name], deepface_home, threads=1, downloads=downloads).default
 
 

@@ -56,6 +56,4 @@ def measure_points(
     scores: LabelledScores, points: Iterable[OperatingPoint], metric: Metric
 ) -> tuple[MeasuredPoint, ...]:
     """The errors of each."""
-    return tuple(
-        MeasuredPoint(point, error_rates(scores, similarity(point.threshold, metric))) for point in points
-    )
+    return tuple(MeasuredPoint(point, error_rates(scores, similarity(point.threshold, metric))) for point in points)

@@ -1,6 +1,7 @@
 """From the name of a scheme to what encrypts and compares under it.
 
-Implementations are imported when they are asked for: a matcher needs no SEAL, and nobody needs every scheme's packages.
+Implementations are imported when they are asked for: a matcher of the default scheme needs no SEAL, and nobody needs
+every scheme's packages. Profiles below 112 bits of security are refused unless `research` says that this is research.
 """
 
 from veilface.common.errors import InvalidArgumentError, Reason
@@ -13,17 +14,37 @@ def default_profile(scheme: Scheme) -> str:
         from veilface.crypto.public.packed.profiles import DEFAULT_PROFILE
 
         return DEFAULT_PROFILE
-    raise unsupported(scheme)
+    if scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.public.ckks_tenseal.profiles import DEFAULT_PROFILE as DEFAULT_TENSEAL
+
+        return DEFAULT_TENSEAL
+    from veilface.crypto.public.phe.profiles import DEFAULT_PROFILES
+
+    return DEFAULT_PROFILES[scheme]
+
+
+def profiles(scheme: Scheme) -> tuple[str, ...]:
+    """The names of a scheme's profiles."""
+    if scheme is Scheme.CKKS_PACKED:
+        from veilface.crypto.public.packed.profiles import PROFILES
+
+        return tuple(PROFILES)
+    if scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.public.ckks_tenseal.profiles import PROFILES as TENSEAL_PROFILES
+
+        return tuple(TENSEAL_PROFILES)
+    from veilface.crypto.public.phe.profiles import PROFILES as PHE_PROFILES
+
+    return tuple(PHE_PROFILES[scheme])
 
 
 def check_profile(scheme: Scheme, profile: str) -> None:
     """Raise InvalidArgumentError(UNKNOWN_PROFILE) unless the scheme has this profile."""
-    if scheme is Scheme.CKKS_PACKED:
-        from veilface.crypto.public.packed.profiles import packed_profile
-
-        packed_profile(profile)
-        return
-    raise unsupported(scheme)
+    known = profiles(scheme)
+    if profile not in known:
+        raise InvalidArgumentError(
+            Reason.UNKNOWN_PROFILE, f"scheme {scheme} has no profile {profile!r}; it has {', '.join(known)}"
+        )
 
 
 def warm() -> None:
@@ -42,24 +63,31 @@ def warm_encryption() -> None:
     warm_packed(packed_profile(DEFAULT_PROFILE))
 
 
-def load_encryptor(material: PublicMaterial) -> TemplateEncryptor:
+def load_encryptor(material: PublicMaterial, *, research: bool = False) -> TemplateEncryptor:
     """What encrypts templates under this public key."""
     if material.scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.public.packed.encrypt import PackedEncryptor
 
         return PackedEncryptor(material)
-    raise unsupported(material.scheme)
+    if material.scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.public.ckks_tenseal import factory as tenseal_factory
+
+        return tenseal_factory.load_encryptor(material)
+    from veilface.crypto.public.phe import factory
+
+    return factory.load_encryptor(material, research=research)
 
 
-def load_comparer(material: PublicMaterial) -> TemplateComparer:
+def load_comparer(material: PublicMaterial, *, research: bool = False) -> TemplateComparer:
     """What compares templates under this key version."""
     if material.scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.public.packed.comparer import PackedComparer
 
         return PackedComparer(material)
-    raise unsupported(material.scheme)
+    if material.scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.public.ckks_tenseal import factory as tenseal_factory
 
+        return tenseal_factory.load_comparer(material)
+    from veilface.crypto.public.phe import factory
 
-def unsupported(scheme: Scheme) -> InvalidArgumentError:
-    """The error for a scheme that has no implementation."""
-    return InvalidArgumentError(Reason.UNSUPPORTED_BY_SCHEME, f"scheme {scheme} is not available")
+    return factory.load_comparer(material, research=research)

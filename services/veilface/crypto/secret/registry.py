@@ -1,7 +1,6 @@
 """From the name of a scheme to its key generation and decryption. Imported by the key service only."""
 
 from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, ScoreDecrypter, SecretBytes
-from veilface.crypto.public.registry import unsupported
 from veilface.crypto.secret.generated import GeneratedKey
 
 
@@ -13,22 +12,34 @@ def warm() -> None:
     warm_packed(packed_profile(DEFAULT_PROFILE))
 
 
-def generate_key(scheme: Scheme, profile: str) -> GeneratedKey:
+def generate_key(scheme: Scheme, profile: str, *, research: bool = False) -> GeneratedKey:
     """A new key. Raises InvalidArgumentError(UNKNOWN_PROFILE)."""
     if scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.secret.packed.keyset import generate_key as generate_packed
 
         return generate_packed(profile)
-    raise unsupported(scheme)
+    if scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+
+        return tenseal_factory.generate_key(profile)
+    from veilface.crypto.secret.phe import factory
+
+    return factory.generate_key(profile, research=research)
 
 
-def load_decrypter(scheme: Scheme, profile: str, secret_key: SecretBytes) -> ScoreDecrypter:
+def load_decrypter(scheme: Scheme, profile: str, secret_key: SecretBytes, *, research: bool = False) -> ScoreDecrypter:
     """What decrypts comparison scores with this secret key."""
     if scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.secret.packed.decrypt import PackedDecrypter
 
         return PackedDecrypter(profile, secret_key)
-    raise unsupported(scheme)
+    if scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+
+        return tenseal_factory.load_decrypter(profile, secret_key)
+    from veilface.crypto.secret.phe import factory
+
+    return factory.load_decrypter(profile, secret_key, research=research)
 
 
 def load_reencrypter(
@@ -37,6 +48,8 @@ def load_reencrypter(
     secret_key: SecretBytes,
     target: PublicMaterial,
     seeds: tuple[SecretBytes, SecretBytes] | None = None,
+    *,
+    research: bool = False,
 ) -> Reencrypter:
     """What moves templates from the version of this secret key to the target version of the same key.
 
@@ -46,9 +59,16 @@ def load_reencrypter(
         secret_key: Of the source version.
         target: The public key of the target version.
         seeds: The renewal seeds of source and target, if the key has them.
+        research: Whether profiles below 112 bits of security are allowed.
     """
     if scheme is Scheme.CKKS_PACKED:
         from veilface.crypto.secret.packed.reencrypt import PackedReencrypter
 
         return PackedReencrypter(profile, secret_key, target, seeds)
-    raise unsupported(scheme)
+    if scheme is Scheme.CKKS_TENSEAL:
+        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+
+        return tenseal_factory.load_reencrypter(profile, secret_key, target, seeds)
+    from veilface.crypto.secret.phe import factory
+
+    return factory.load_reencrypter(profile, secret_key, target, seeds, research=research)

@@ -8,7 +8,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from veilface.common.errors import PermissionDeniedError, Reason
 from veilface.crypto.contract import PublicMaterial, TemplateEncryptor, TemplateSpace, TemplateUse
+from veilface.crypto.renewal import OrthogonalTransform
+
+
+def check_plaintext_probe(use: TemplateUse, key: PublicMaterial) -> None:
+    """Refuse to hand out an embedding in the clear. Raises PermissionDeniedError POLICY_DENIED."""
+    if use is TemplateUse.PLAINTEXT_PROBE and not key.plaintext_probe_allowed:
+        raise PermissionDeniedError(
+            Reason.POLICY_DENIED,
+            f"the policy of {key.key_version} does not let a matching service see probes in the clear: ask for an "
+            "encrypted probe, or change the key's policy",
+        )
 
 
 class EncryptorCache:
@@ -52,3 +64,28 @@ class _LockedEncryptor:
     def encrypt(self, embedding: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> bytes:
         with self._lock:
             return self._encryptor.encrypt(embedding, space, use)
+
+
+class TransformCache:
+    """The secret transforms of key versions, kept ready. Safe to be called from several threads.
+
+    Args:
+        capacity: How many are kept; the least recently used goes first.
+    """
+
+    def __init__(self, capacity: int = 16) -> None:
+        self._capacity = capacity
+        self._transforms: OrderedDict[tuple[str, int], tuple[bytes, OrthogonalTransform]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key_version: str, seed: bytes, dimension: int) -> OrthogonalTransform:
+        """The transform of a version for embeddings of a dimension."""
+        with self._lock:
+            kept = self._transforms.get((key_version, dimension))
+            if kept is None or kept[0] != seed:
+                kept = seed, OrthogonalTransform(seed, dimension)
+                self._transforms[key_version, dimension] = kept
+            self._transforms.move_to_end((key_version, dimension))
+            while len(self._transforms) > self._capacity:
+                self._transforms.popitem(last=False)
+            return kept[1]

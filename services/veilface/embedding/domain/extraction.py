@@ -8,7 +8,7 @@ from datetime import datetime
 from veilface.common.attested import SignedTemplate, TemplateStatement, sign_template
 from veilface.common.signing import Signer
 from veilface.crypto.contract import Metric, PublicMaterial, TemplateSpace, TemplateUse
-from veilface.embedding.domain.encryption import EncryptorCache
+from veilface.embedding.domain.encryption import EncryptorCache, TransformCache, check_plaintext_probe
 from veilface.embedding.domain.face.finding import FoundFace
 from veilface.embedding.domain.face.geometry import BoundingBox, Landmarks
 from veilface.embedding.domain.face.quality import Quality, measure_quality
@@ -101,16 +101,18 @@ class TemplateExtractor:
     ) -> None:
         self.pipelines = pipelines
         self._encryptors = encryptors
+        self._transforms = TransformCache()
         self._signer = signer
         self._limits = limits
         self._clock = clock
 
-    def extract(self, request: ExtractionRequest, key: PublicMaterial) -> Extraction:
+    def extract(self, request: ExtractionRequest, key: PublicMaterial, seed: bytes | None = None) -> Extraction:
         """Extract the wanted faces of one image.
 
         Args:
             request: The image and what is wanted of it.
             key: The public key to encrypt under.
+            seed: Of the key version's secret transform, if it has one.
 
         Raises:
             InvalidArgumentError: UNKNOWN_MODEL, one of the IMAGE reasons of `decode_image`, or what `Pipeline.check`
@@ -124,17 +126,25 @@ class TemplateExtractor:
         wanted = select_faces(found, request.selection, self._limits.faces)
         height, width = pixels.shape[:2]
         return Extraction(
-            faces=tuple(self._extract_face(face, pipeline, request, key) for face in wanted),
+            faces=tuple(self._extract_face(face, pipeline, request, key, seed) for face in wanted),
             width=width,
             height=height,
             model=pipeline.name,
         )
 
     def _extract_face(
-        self, face: FoundFace, pipeline: Pipeline, request: ExtractionRequest, key: PublicMaterial
+        self,
+        face: FoundFace,
+        pipeline: Pipeline,
+        request: ExtractionRequest,
+        key: PublicMaterial,
+        seed: bytes | None,
     ) -> ExtractedFace:
         space = TemplateSpace(pipeline.dimension, request.metric)
+        check_plaintext_probe(request.use, key)
         embedding = l2_normalize(pipeline.embedder.embed(face.aligned))
+        if seed is not None:
+            embedding = self._transforms.get(key.key_version, seed, pipeline.dimension).apply(embedding)
         ciphertext = self._encryptors.encrypt(key, embedding, space, request.use)
         statement = TemplateStatement(
             key_version=key.key_version,

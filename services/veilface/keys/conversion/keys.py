@@ -131,7 +131,11 @@ def material_to_chunks(
 ) -> Iterator[tuple[key_service_pb2.KeyMaterialInfo | None, chunk_pb2.Chunk]]:
     """Cut key material into chunks; the first comes with the info."""
     info: key_service_pb2.KeyMaterialInfo | None = key_service_pb2.KeyMaterialInfo(
-        key_version=str(material.key_version), scheme=scheme_to_proto(material.scheme), profile=material.profile
+        key_version=str(material.key_version),
+        scheme=scheme_to_proto(material.scheme),
+        profile=material.profile,
+        plaintext_probe_allowed=material.plaintext_probe_allowed,
+        embedding_transform=material.embedding_transform,
     )
     for chunk in split_into_chunks(material.content):
         yield info, chunk

@@ -41,6 +41,8 @@ class KeyMaterial:
     profile: str
     content: bytes
     sha256: bytes
+    plaintext_probe_allowed: bool
+    embedding_transform: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,8 @@ class Vault:
             raise DataLossError(
                 Reason.DATA_LOSS, f"the stored key material of {name} is not what was created; restore it from a backup"
             )
-        return KeyMaterial(name, usable.key.scheme, usable.key.profile, content, sha256)
+        key = usable.key
+        return KeyMaterial(name, key.scheme, key.profile, content, sha256, key.policy.plaintext_probe, key.transformed)
 
     def _sealed(self, usable: UsableVersion) -> SealedVersion:
         sealed = self._store.sealed(usable.version.name)

@@ -580,22 +580,30 @@ class KeyMaterialInfo(_message.Message):
     KEY_VERSION_FIELD_NUMBER: _builtins.int
     SCHEME_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    PLAINTEXT_PROBE_ALLOWED_FIELD_NUMBER: _builtins.int
+    EMBEDDING_TRANSFORM_FIELD_NUMBER: _builtins.int
     key_version: _builtins.str
     """"keys/{key}/versions/{version}"."""
     scheme: _template_pb2.Scheme.ValueType
     """The scheme."""
     profile: _builtins.str
     """The parameter profile."""
+    plaintext_probe_allowed: _builtins.bool
+    """Whether the key's policy lets a matching service see probes in the clear."""
+    embedding_transform: _builtins.bool
+    """Whether embeddings pass the version's secret transform before they are encrypted."""
     def __init__(
         self,
         *,
         key_version: _builtins.str = ...,
         scheme: _template_pb2.Scheme.ValueType = ...,
         profile: _builtins.str = ...,
+        plaintext_probe_allowed: _builtins.bool = ...,
+        embedding_transform: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_version", b"key_version", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_transform", b"embedding_transform", "key_version", b"key_version", "plaintext_probe_allowed", b"plaintext_probe_allowed", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

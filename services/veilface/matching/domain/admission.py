@@ -9,13 +9,19 @@ from veilface.crypto.contract import TemplateUse
 from veilface.matching.domain.records import Gallery
 
 _USE_ADVICE: Final = {
+    TemplateUse.PLAINTEXT_PROBE: "the face asked about must be extracted as a probe in the clear",
     TemplateUse.PROBE: "the face asked about must be extracted as a probe",
     TemplateUse.REFERENCE: "a face to enroll or to compare with must be extracted as a reference",
 }
 
 
 def check_use(statement: TemplateStatement, expected: TemplateUse) -> None:
-    """Refuse a template made for the other side. Raises InvalidArgumentError WRONG_USE."""
+    """Refuse a template made for the other side. Raises InvalidArgumentError WRONG_USE.
+
+    A plaintext probe is a probe: the embedding service makes one only if the key's policy allows it.
+    """
+    if expected is TemplateUse.PROBE and statement.use is TemplateUse.PLAINTEXT_PROBE:
+        return
     if statement.use is not expected:
         raise InvalidArgumentError(
             Reason.WRONG_USE,

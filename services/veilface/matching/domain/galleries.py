@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from veilface.common.names import GalleryName, KeyName, KeyVersionName
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import Metric
+from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.paging import PageTokens, page_size
 from veilface.matching.domain.records import Gallery, GalleryDraft
@@ -40,6 +41,7 @@ class Galleries:
         records: GalleryRecords,
         comparers: Comparers,
         library: SegmentLibrary,
+        blobs: BlobFolder | None,
         tokens: PageTokens,
         storage: BoundedPool,
     ) -> None:
@@ -47,6 +49,7 @@ class Galleries:
         self._records = records
         self._comparers = comparers
         self._library = library
+        self._blobs = blobs
         self._tokens = tokens
         self._storage = storage
 
@@ -88,5 +91,7 @@ class Galleries:
         """Delete one with everything in it; answers what it was. Raises NotFoundError GALLERY_NOT_FOUND."""
         gallery, places = await self._storage.run(self._records.delete, name)
         await self._library.forget_segments(places)
+        if self._blobs is not None:
+            await self._storage.run(self._blobs.remove_gallery, gallery.uid)
         await self._storage.run(self._database.forget_erased_pages)
         return gallery

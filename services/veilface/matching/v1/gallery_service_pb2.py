@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from veilface.matching.v1 import rotation_pb2 as veilface_dot_matching_dot_v1_dot_rotation__pb2
 from veilface.types.v1 import template_pb2 as veilface_dot_types_dot_v1_dot_template__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*veilface/matching/v1/gallery_service.proto\x12\x14veilface.matching.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a veilface/types/v1/template.proto\"\xc3\x02\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bkey_version\x18\x02 \x01(\t\x12)\n\x06scheme\x18\x03 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tdimension\x18\x06 \x01(\r\x12)\n\x06metric\x18\x07 \x01(\x0e\x32\x19.veilface.types.v1.Metric\x12\x18\n\x10\x65nrollment_count\x18\x08 \x01(\x04\x12\x15\n\rsubject_count\x18\t \x01(\x04\x12\x12\n\ngeneration\x18\n \x01(\x04\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etemplate_bytes\x18\x0c \x01(\x04\"\x84\x01\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tdimension\x18\x04 \x01(\r\x12)\n\x06metric\x18\x05 \x01(\x0e\x32\x19.veilface.types.v1.Metric\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x15ListGalleriesResponse\x12\x30\n\tgalleries\x18\x01 \x03(\x0b\x32\x1d.veilface.matching.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x44\x65leteGalleryResponse\x12\x18\n\x10\x65nrollment_count\x18\x01 \x01(\x04\"\xf6\x01\n\nEnrollment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12<\n\x06labels\x18\x03 \x03(\x0b\x32,.veilface.matching.v1.Enrollment.LabelsEntry\x12\x13\n\x0bkey_version\x18\x04 \x01(\t\x12\x16\n\x0etemplate_bytes\x18\x05 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe7\x01\n\rEnrollRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12-\n\x08template\x18\x03 \x01(\x0b\x32\x1b.veilface.types.v1.Template\x12?\n\x06labels\x18\x04 \x03(\x0b\x32/.veilface.matching.v1.EnrollRequest.LabelsEntry\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x14ImportSegmentRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32).veilface.matching.v1.SegmentImportHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x0bsubject_ids\x18\x03 \x03(\t\"~\n\x13SegmentImportHeader\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tstatement\x18\x03 \x01(\x0c\x12/\n\tsignature\x18\x04 \x01(\x0b\x32\x1c.veilface.types.v1.Signature\"T\n\x15ImportSegmentResponse\x12;\n\x0esegment_import\x18\x01 \x01(\x0b\x32#.veilface.matching.v1.SegmentImport\"\x88\x01\n\rSegmentImport\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x18\n\x10\x66irst_enrollment\x18\x02 \x01(\x04\x12\x18\n\x10\x65nrollment_count\x18\x03 \x01(\r\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x19ListSegmentImportsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x1aListSegmentImportsResponse\x12<\n\x0fsegment_imports\x18\x01 \x03(\x0b\x32#.veilface.matching.v1.SegmentImport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetEnrollmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"`\n\x16ListEnrollmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\"i\n\x17ListEnrollmentsResponse\x12\x35\n\x0b\x65nrollments\x18\x01 \x03(\x0b\x32 .veilface.matching.v1.Enrollment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteEnrollmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteEnrollmentResponse\"1\n\x07Subject\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x65nrollment_count\x18\x02 \x01(\r\"L\n\x13ListSubjectsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x14ListSubjectsResponse\x12/\n\x08subjects\x18\x01 \x03(\x0b\x32\x1d.veilface.matching.v1.Subject\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteSubjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x44\x65leteSubjectResponse\x12\x18\n\x10\x65nrollment_count\x18\x01 \x01(\r2\xdf\t\n\x0eGalleryService\x12Z\n\rCreateGallery\x12*.veilface.matching.v1.CreateGalleryRequest\x1a\x1d.veilface.matching.v1.Gallery\x12T\n\nGetGallery\x12\'.veilface.matching.v1.GetGalleryRequest\x1a\x1d.veilface.matching.v1.Gallery\x12h\n\rListGalleries\x12*.veilface.matching.v1.ListGalleriesRequest\x1a+.veilface.matching.v1.ListGalleriesResponse\x12h\n\rDeleteGallery\x12*.veilface.matching.v1.DeleteGalleryRequest\x1a+.veilface.matching.v1.DeleteGalleryResponse\x12O\n\x06\x45nroll\x12#.veilface.matching.v1.EnrollRequest\x1a .veilface.matching.v1.Enrollment\x12j\n\rImportSegment\x12*.veilface.matching.v1.ImportSegmentRequest\x1a+.veilface.matching.v1.ImportSegmentResponse(\x01\x12w\n\x12ListSegmentImports\x12/.veilface.matching.v1.ListSegmentImportsRequest\x1a\x30.veilface.matching.v1.ListSegmentImportsResponse\x12]\n\rGetEnrollment\x12*.veilface.matching.v1.GetEnrollmentRequest\x1a .veilface.matching.v1.Enrollment\x12n\n\x0fListEnrollments\x12,.veilface.matching.v1.ListEnrollmentsRequest\x1a-.veilface.matching.v1.ListEnrollmentsResponse\x12q\n\x10\x44\x65leteEnrollment\x12-.veilface.matching.v1.DeleteEnrollmentRequest\x1a..veilface.matching.v1.DeleteEnrollmentResponse\x12\x65\n\x0cListSubjects\x12).veilface.matching.v1.ListSubjectsRequest\x1a*.veilface.matching.v1.ListSubjectsResponse\x12h\n\rDeleteSubject\x12*.veilface.matching.v1.DeleteSubjectRequest\x1a+.veilface.matching.v1.DeleteSubjectResponseBE\n\x18\x64\x65v.veilface.matching.v1P\x01Z\'veilface.dev/api/matching/v1;matchingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*veilface/matching/v1/gallery_service.proto\x12\x14veilface.matching.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#veilface/matching/v1/rotation.proto\x1a veilface/types/v1/template.proto\"\xc3\x02\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bkey_version\x18\x02 \x01(\t\x12)\n\x06scheme\x18\x03 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tdimension\x18\x06 \x01(\r\x12)\n\x06metric\x18\x07 \x01(\x0e\x32\x19.veilface.types.v1.Metric\x12\x18\n\x10\x65nrollment_count\x18\x08 \x01(\x04\x12\x15\n\rsubject_count\x18\t \x01(\x04\x12\x12\n\ngeneration\x18\n \x01(\x04\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etemplate_bytes\x18\x0c \x01(\x04\"\x84\x01\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tdimension\x18\x04 \x01(\r\x12)\n\x06metric\x18\x05 \x01(\x0e\x32\x19.veilface.types.v1.Metric\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x15ListGalleriesResponse\x12\x30\n\tgalleries\x18\x01 \x03(\x0b\x32\x1d.veilface.matching.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x44\x65leteGalleryResponse\x12\x18\n\x10\x65nrollment_count\x18\x01 \x01(\x04\"\xf6\x01\n\nEnrollment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12<\n\x06labels\x18\x03 \x03(\x0b\x32,.veilface.matching.v1.Enrollment.LabelsEntry\x12\x13\n\x0bkey_version\x18\x04 \x01(\t\x12\x16\n\x0etemplate_bytes\x18\x05 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe7\x01\n\rEnrollRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12-\n\x08template\x18\x03 \x01(\x0b\x32\x1b.veilface.types.v1.Template\x12?\n\x06labels\x18\x04 \x03(\x0b\x32/.veilface.matching.v1.EnrollRequest.LabelsEntry\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x14ImportSegmentRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32).veilface.matching.v1.SegmentImportHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x0bsubject_ids\x18\x03 \x03(\t\"~\n\x13SegmentImportHeader\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tstatement\x18\x03 \x01(\x0c\x12/\n\tsignature\x18\x04 \x01(\x0b\x32\x1c.veilface.types.v1.Signature\"T\n\x15ImportSegmentResponse\x12;\n\x0esegment_import\x18\x01 \x01(\x0b\x32#.veilface.matching.v1.SegmentImport\"\x88\x01\n\rSegmentImport\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x18\n\x10\x66irst_enrollment\x18\x02 \x01(\x04\x12\x18\n\x10\x65nrollment_count\x18\x03 \x01(\r\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x19ListSegmentImportsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x1aListSegmentImportsResponse\x12<\n\x0fsegment_imports\x18\x01 \x03(\x0b\x32#.veilface.matching.v1.SegmentImport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetEnrollmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"`\n\x16ListEnrollmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\"i\n\x17ListEnrollmentsResponse\x12\x35\n\x0b\x65nrollments\x18\x01 \x03(\x0b\x32 .veilface.matching.v1.Enrollment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteEnrollmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteEnrollmentResponse\"1\n\x07Subject\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x65nrollment_count\x18\x02 \x01(\r\"L\n\x13ListSubjectsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x14ListSubjectsResponse\x12/\n\x08subjects\x18\x01 \x03(\x0b\x32\x1d.veilface.matching.v1.Subject\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteSubjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x44\x65leteSubjectResponse\x12\x18\n\x10\x65nrollment_count\x18\x01 \x01(\r2\xcb\n\n\x0eGalleryService\x12Z\n\rCreateGallery\x12*.veilface.matching.v1.CreateGalleryRequest\x1a\x1d.veilface.matching.v1.Gallery\x12T\n\nGetGallery\x12\'.veilface.matching.v1.GetGalleryRequest\x1a\x1d.veilface.matching.v1.Gallery\x12h\n\rListGalleries\x12*.veilface.matching.v1.ListGalleriesRequest\x1a+.veilface.matching.v1.ListGalleriesResponse\x12h\n\rDeleteGallery\x12*.veilface.matching.v1.DeleteGalleryRequest\x1a+.veilface.matching.v1.DeleteGalleryResponse\x12j\n\rRotateGallery\x12*.veilface.matching.v1.RotateGalleryRequest\x1a+.veilface.matching.v1.RotateGalleryResponse0\x01\x12O\n\x06\x45nroll\x12#.veilface.matching.v1.EnrollRequest\x1a .veilface.matching.v1.Enrollment\x12j\n\rImportSegment\x12*.veilface.matching.v1.ImportSegmentRequest\x1a+.veilface.matching.v1.ImportSegmentResponse(\x01\x12w\n\x12ListSegmentImports\x12/.veilface.matching.v1.ListSegmentImportsRequest\x1a\x30.veilface.matching.v1.ListSegmentImportsResponse\x12]\n\rGetEnrollment\x12*.veilface.matching.v1.GetEnrollmentRequest\x1a .veilface.matching.v1.Enrollment\x12n\n\x0fListEnrollments\x12,.veilface.matching.v1.ListEnrollmentsRequest\x1a-.veilface.matching.v1.ListEnrollmentsResponse\x12q\n\x10\x44\x65leteEnrollment\x12-.veilface.matching.v1.DeleteEnrollmentRequest\x1a..veilface.matching.v1.DeleteEnrollmentResponse\x12\x65\n\x0cListSubjects\x12).veilface.matching.v1.ListSubjectsRequest\x1a*.veilface.matching.v1.ListSubjectsResponse\x12h\n\rDeleteSubject\x12*.veilface.matching.v1.DeleteSubjectRequest\x1a+.veilface.matching.v1.DeleteSubjectResponseBE\n\x18\x64\x65v.veilface.matching.v1P\x01Z\'veilface.dev/api/matching/v1;matchingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,60 +39,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLLMENT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_ENROLLREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_ENROLLREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_GALLERY']._serialized_start=136
-  _globals['_GALLERY']._serialized_end=459
-  _globals['_CREATEGALLERYREQUEST']._serialized_start=462
-  _globals['_CREATEGALLERYREQUEST']._serialized_end=594
-  _globals['_GETGALLERYREQUEST']._serialized_start=596
-  _globals['_GETGALLERYREQUEST']._serialized_end=629
-  _globals['_LISTGALLERIESREQUEST']._serialized_start=631
-  _globals['_LISTGALLERIESREQUEST']._serialized_end=692
-  _globals['_LISTGALLERIESRESPONSE']._serialized_start=694
-  _globals['_LISTGALLERIESRESPONSE']._serialized_end=792
-  _globals['_DELETEGALLERYREQUEST']._serialized_start=794
-  _globals['_DELETEGALLERYREQUEST']._serialized_end=830
-  _globals['_DELETEGALLERYRESPONSE']._serialized_start=832
-  _globals['_DELETEGALLERYRESPONSE']._serialized_end=881
-  _globals['_ENROLLMENT']._serialized_start=884
-  _globals['_ENROLLMENT']._serialized_end=1130
-  _globals['_ENROLLMENT_LABELSENTRY']._serialized_start=1085
-  _globals['_ENROLLMENT_LABELSENTRY']._serialized_end=1130
-  _globals['_ENROLLREQUEST']._serialized_start=1133
-  _globals['_ENROLLREQUEST']._serialized_end=1364
-  _globals['_ENROLLREQUEST_LABELSENTRY']._serialized_start=1085
-  _globals['_ENROLLREQUEST_LABELSENTRY']._serialized_end=1130
-  _globals['_IMPORTSEGMENTREQUEST']._serialized_start=1366
-  _globals['_IMPORTSEGMENTREQUEST']._serialized_end=1482
-  _globals['_SEGMENTIMPORTHEADER']._serialized_start=1484
-  _globals['_SEGMENTIMPORTHEADER']._serialized_end=1610
-  _globals['_IMPORTSEGMENTRESPONSE']._serialized_start=1612
-  _globals['_IMPORTSEGMENTRESPONSE']._serialized_end=1696
-  _globals['_SEGMENTIMPORT']._serialized_start=1699
-  _globals['_SEGMENTIMPORT']._serialized_end=1835
-  _globals['_LISTSEGMENTIMPORTSREQUEST']._serialized_start=1837
-  _globals['_LISTSEGMENTIMPORTSREQUEST']._serialized_end=1919
-  _globals['_LISTSEGMENTIMPORTSRESPONSE']._serialized_start=1921
-  _globals['_LISTSEGMENTIMPORTSRESPONSE']._serialized_end=2036
-  _globals['_GETENROLLMENTREQUEST']._serialized_start=2038
-  _globals['_GETENROLLMENTREQUEST']._serialized_end=2074
-  _globals['_LISTENROLLMENTSREQUEST']._serialized_start=2076
-  _globals['_LISTENROLLMENTSREQUEST']._serialized_end=2172
-  _globals['_LISTENROLLMENTSRESPONSE']._serialized_start=2174
-  _globals['_LISTENROLLMENTSRESPONSE']._serialized_end=2279
-  _globals['_DELETEENROLLMENTREQUEST']._serialized_start=2281
-  _globals['_DELETEENROLLMENTREQUEST']._serialized_end=2320
-  _globals['_DELETEENROLLMENTRESPONSE']._serialized_start=2322
-  _globals['_DELETEENROLLMENTRESPONSE']._serialized_end=2348
-  _globals['_SUBJECT']._serialized_start=2350
-  _globals['_SUBJECT']._serialized_end=2399
-  _globals['_LISTSUBJECTSREQUEST']._serialized_start=2401
-  _globals['_LISTSUBJECTSREQUEST']._serialized_end=2477
-  _globals['_LISTSUBJECTSRESPONSE']._serialized_start=2479
-  _globals['_LISTSUBJECTSRESPONSE']._serialized_end=2575
-  _globals['_DELETESUBJECTREQUEST']._serialized_start=2577
-  _globals['_DELETESUBJECTREQUEST']._serialized_end=2613
-  _globals['_DELETESUBJECTRESPONSE']._serialized_start=2615
-  _globals['_DELETESUBJECTRESPONSE']._serialized_end=2664
-  _globals['_GALLERYSERVICE']._serialized_start=2667
-  _globals['_GALLERYSERVICE']._serialized_end=3914
+  _globals['_GALLERY']._serialized_start=173
+  _globals['_GALLERY']._serialized_end=496
+  _globals['_CREATEGALLERYREQUEST']._serialized_start=499
+  _globals['_CREATEGALLERYREQUEST']._serialized_end=631
+  _globals['_GETGALLERYREQUEST']._serialized_start=633
+  _globals['_GETGALLERYREQUEST']._serialized_end=666
+  _globals['_LISTGALLERIESREQUEST']._serialized_start=668
+  _globals['_LISTGALLERIESREQUEST']._serialized_end=729
+  _globals['_LISTGALLERIESRESPONSE']._serialized_start=731
+  _globals['_LISTGALLERIESRESPONSE']._serialized_end=829
+  _globals['_DELETEGALLERYREQUEST']._serialized_start=831
+  _globals['_DELETEGALLERYREQUEST']._serialized_end=867
+  _globals['_DELETEGALLERYRESPONSE']._serialized_start=869
+  _globals['_DELETEGALLERYRESPONSE']._serialized_end=918
+  _globals['_ENROLLMENT']._serialized_start=921
+  _globals['_ENROLLMENT']._serialized_end=1167
+  _globals['_ENROLLMENT_LABELSENTRY']._serialized_start=1122
+  _globals['_ENROLLMENT_LABELSENTRY']._serialized_end=1167
+  _globals['_ENROLLREQUEST']._serialized_start=1170
+  _globals['_ENROLLREQUEST']._serialized_end=1401
+  _globals['_ENROLLREQUEST_LABELSENTRY']._serialized_start=1122
+  _globals['_ENROLLREQUEST_LABELSENTRY']._serialized_end=1167
+  _globals['_IMPORTSEGMENTREQUEST']._serialized_start=1403
+  _globals['_IMPORTSEGMENTREQUEST']._serialized_end=1519
+  _globals['_SEGMENTIMPORTHEADER']._serialized_start=1521
+  _globals['_SEGMENTIMPORTHEADER']._serialized_end=1647
+  _globals['_IMPORTSEGMENTRESPONSE']._serialized_start=1649
+  _globals['_IMPORTSEGMENTRESPONSE']._serialized_end=1733
+  _globals['_SEGMENTIMPORT']._serialized_start=1736
+  _globals['_SEGMENTIMPORT']._serialized_end=1872
+  _globals['_LISTSEGMENTIMPORTSREQUEST']._serialized_start=1874
+  _globals['_LISTSEGMENTIMPORTSREQUEST']._serialized_end=1956
+  _globals['_LISTSEGMENTIMPORTSRESPONSE']._serialized_start=1958
+  _globals['_LISTSEGMENTIMPORTSRESPONSE']._serialized_end=2073
+  _globals['_GETENROLLMENTREQUEST']._serialized_start=2075
+  _globals['_GETENROLLMENTREQUEST']._serialized_end=2111
+  _globals['_LISTENROLLMENTSREQUEST']._serialized_start=2113
+  _globals['_LISTENROLLMENTSREQUEST']._serialized_end=2209
+  _globals['_LISTENROLLMENTSRESPONSE']._serialized_start=2211
+  _globals['_LISTENROLLMENTSRESPONSE']._serialized_end=2316
+  _globals['_DELETEENROLLMENTREQUEST']._serialized_start=2318
+  _globals['_DELETEENROLLMENTREQUEST']._serialized_end=2357
+  _globals['_DELETEENROLLMENTRESPONSE']._serialized_start=2359
+  _globals['_DELETEENROLLMENTRESPONSE']._serialized_end=2385
+  _globals['_SUBJECT']._serialized_start=2387
+  _globals['_SUBJECT']._serialized_end=2436
+  _globals['_LISTSUBJECTSREQUEST']._serialized_start=2438
+  _globals['_LISTSUBJECTSREQUEST']._serialized_end=2514
+  _globals['_LISTSUBJECTSRESPONSE']._serialized_start=2516
+  _globals['_LISTSUBJECTSRESPONSE']._serialized_end=2612
+  _globals['_DELETESUBJECTREQUEST']._serialized_start=2614
+  _globals['_DELETESUBJECTREQUEST']._serialized_end=2650
+  _globals['_DELETESUBJECTRESPONSE']._serialized_start=2652
+  _globals['_DELETESUBJECTRESPONSE']._serialized_end=2701
+  _globals['_GALLERYSERVICE']._serialized_start=2704
+  _globals['_GALLERYSERVICE']._serialized_end=4059
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from veilface.matching.v1 import gallery_service_pb2 as veilface_dot_matching_dot_v1_dot_gallery__service__pb2
+from veilface.matching.v1 import rotation_pb2 as veilface_dot_matching_dot_v1_dot_rotation__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -54,6 +55,11 @@ class GalleryServiceStub:
                 '/veilface.matching.v1.GalleryService/DeleteGallery',
                 request_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.SerializeToString,
                 response_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryResponse.FromString,
+                _registered_method=True)
+        self.RotateGallery = channel.unary_stream(
+                '/veilface.matching.v1.GalleryService/RotateGallery',
+                request_serializer=veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryRequest.SerializeToString,
+                response_deserializer=veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryResponse.FromString,
                 _registered_method=True)
         self.Enroll = channel.unary_unary(
                 '/veilface.matching.v1.GalleryService/Enroll',
@@ -124,6 +130,15 @@ class GalleryServiceServicer:
 
     def DeleteGallery(self, request, context):
         """Deletes a gallery with everything in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateGallery(self, request, context):
+        """Moves everything in a gallery to a newer version of its key, through the key service and without enrolling anybody
+        again. Searches are answered under the old version until all of it switches to the new one at once. A call that was
+        interrupted is continued by the next one; a gallery that is there already is left as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,6 +224,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteGallery,
                     request_deserializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.FromString,
                     response_serializer=veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryResponse.SerializeToString,
+            ),
+            'RotateGallery': grpc.unary_stream_rpc_method_handler(
+                    servicer.RotateGallery,
+                    request_deserializer=veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryRequest.FromString,
+                    response_serializer=veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryResponse.SerializeToString,
             ),
             'Enroll': grpc.unary_unary_rpc_method_handler(
                     servicer.Enroll,
@@ -360,6 +380,33 @@ class GalleryService:
             '/veilface.matching.v1.GalleryService/DeleteGallery',
             veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.SerializeToString,
             veilface_dot_matching_dot_v1_dot_gallery__service__pb2.DeleteGalleryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateGallery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/veilface.matching.v1.GalleryService/RotateGallery',
+            veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryRequest.SerializeToString,
+            veilface_dot_matching_dot_v1_dot_rotation__pb2.RotateGalleryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ Galleries of encrypted templates, and comparisons on them."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from veilface.matching.v1 import gallery_service_pb2 as _gallery_service_pb2
+from veilface.matching.v1 import rotation_pb2 as _rotation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -41,6 +42,11 @@ class GalleryServiceStub:
     """Lists galleries in order of their names."""
     DeleteGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]
     """Deletes a gallery with everything in it."""
+    RotateGallery: _grpc.UnaryStreamMultiCallable[_rotation_pb2.RotateGalleryRequest, _rotation_pb2.RotateGalleryResponse]
+    """Moves everything in a gallery to a newer version of its key, through the key service and without enrolling anybody
+    again. Searches are answered under the old version until all of it switches to the new one at once. A call that was
+    interrupted is continued by the next one; a gallery that is there already is left as it is.
+    """
     Enroll: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
     and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
@@ -75,6 +81,11 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Lists galleries in order of their names."""
     DeleteGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]  # type: ignore[assignment]
     """Deletes a gallery with everything in it."""
+    RotateGallery: _aio.UnaryStreamMultiCallable[_rotation_pb2.RotateGalleryRequest, _rotation_pb2.RotateGalleryResponse]  # type: ignore[assignment]
+    """Moves everything in a gallery to a newer version of its key, through the key service and without enrolling anybody
+    again. Searches are answered under the old version until all of it switches to the new one at once. A call that was
+    interrupted is continued by the next one; a gallery that is there already is left as it is.
+    """
     Enroll: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]  # type: ignore[assignment]
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
     and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
@@ -130,6 +141,17 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.DeleteGalleryResponse, _abc.Awaitable[_gallery_service_pb2.DeleteGalleryResponse]]:
         """Deletes a gallery with everything in it."""
+
+    @_abc_1.abstractmethod
+    def RotateGallery(
+        self,
+        request: _rotation_pb2.RotateGalleryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_rotation_pb2.RotateGalleryResponse], _abc.AsyncIterator[_rotation_pb2.RotateGalleryResponse]]:
+        """Moves everything in a gallery to a newer version of its key, through the key service and without enrolling anybody
+        again. Searches are answered under the old version until all of it switches to the new one at once. A call that was
+        interrupted is continued by the next one; a gallery that is there already is left as it is.
+        """
 
     @_abc_1.abstractmethod
     def Enroll(

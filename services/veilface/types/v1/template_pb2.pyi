@@ -90,6 +90,10 @@ class _TemplateUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TemplateU
     """The face asked about. Never stored."""
     TEMPLATE_USE_REFERENCE: _TemplateUse.ValueType  # 2
     """A face to enroll, or the stored side of a comparison."""
+    TEMPLATE_USE_PLAINTEXT_PROBE: _TemplateUse.ValueType  # 3
+    """The face asked about, in the clear: the matching service sees its embedding. Refused unless the key's policy allows
+    it. The additive schemes (Paillier, Damgard-Jurik, Okamoto-Uchiyama) need it.
+    """
 
 class TemplateUse(_TemplateUse, metaclass=_TemplateUseEnumTypeWrapper):
     """The side of a comparison that a template was made for. A probe cannot be enrolled."""
@@ -100,6 +104,10 @@ TEMPLATE_USE_PROBE: TemplateUse.ValueType  # 1
 """The face asked about. Never stored."""
 TEMPLATE_USE_REFERENCE: TemplateUse.ValueType  # 2
 """A face to enroll, or the stored side of a comparison."""
+TEMPLATE_USE_PLAINTEXT_PROBE: TemplateUse.ValueType  # 3
+"""The face asked about, in the clear: the matching service sees its embedding. Refused unless the key's policy allows
+it. The additive schemes (Paillier, Damgard-Jurik, Okamoto-Uchiyama) need it.
+"""
 Global___TemplateUse: _TypeAlias = TemplateUse  # noqa: Y015
 
 @_typing.final

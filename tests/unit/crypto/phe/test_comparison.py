@@ -19,7 +19,7 @@ def test_one_to_one_equals_numpys_integers_exactly(party: Party, metric: Metric,
 
     score = party.comparer.compare(
         party.encryptor.encrypt(reference, space, TemplateUse.REFERENCE),
-        party.encryptor.encrypt(probe, space, TemplateUse.PROBE),
+        party.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE),
         space,
     )
 
@@ -44,7 +44,7 @@ def test_a_search_equals_numpys_integers_exactly(
     for (segment, slot), reference in zip(placed, references, strict=True):
         segment.add(party.encryptor.encrypt(reference, space, TemplateUse.REFERENCE), slot)
 
-    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(probe, space, TemplateUse.PROBE), space)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE), space)
     responses = party.comparer.search(prepared, segments, slots)
 
     found = [
@@ -73,7 +73,7 @@ def test_negative_and_zero_coordinates_give_the_exact_score(
     g, q = np.array(reference), np.array(probe)
     score = party.comparer.compare(
         party.encryptor.encrypt(g, space, TemplateUse.REFERENCE),
-        party.encryptor.encrypt(q, space, TemplateUse.PROBE),
+        party.encryptor.encrypt(q, space, TemplateUse.PLAINTEXT_PROBE),
         space,
     )
     expected = g @ q if metric is Metric.COSINE else float(((g - q) ** 2).sum())
@@ -85,7 +85,7 @@ def test_squared_euclidean_takes_embeddings_shorter_than_one(party: Party):
     zero, short = np.zeros(2), np.array([0.3, -0.4])
     score = party.comparer.compare(
         party.encryptor.encrypt(short, space, TemplateUse.REFERENCE),
-        party.encryptor.encrypt(zero, space, TemplateUse.PROBE),
+        party.encryptor.encrypt(zero, space, TemplateUse.PLAINTEXT_PROBE),
         space,
     )
     assert party.decrypter.decrypt(score, space, 1).tolist() == [pytest.approx(0.25)]
@@ -105,7 +105,7 @@ def test_nine_segments_need_two_tiles_of_lanes_and_score_right(paillier: Party):
     for segment, reference in zip(segments, references, strict=True):
         segment.add(paillier.encryptor.encrypt(reference, space, TemplateUse.REFERENCE), 3)
 
-    prepared = paillier.comparer.prepare_probe(paillier.encryptor.encrypt(probe, space, TemplateUse.PROBE), space)
+    prepared = paillier.comparer.prepare_probe(paillier.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE), space)
     responses = paillier.comparer.search(prepared, segments, [np.array([3])] * 9)
 
     scores = [paillier.decrypter.decrypt_integers(response, space, 1)[0] for response in responses]

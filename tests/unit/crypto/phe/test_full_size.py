@@ -20,7 +20,7 @@ def test_the_default_profile_scores_512_dimensions_exactly(scheme: Scheme):
     decrypter = load_decrypter(profile, generated.secret_key)
     space = TemplateSpace(DIMENSION)
     faces, probe = embeddings(3, DIMENSION, seed=41), embeddings(1, DIMENSION, seed=42)[0]
-    query = encryptor.encrypt(probe, space, TemplateUse.PROBE)
+    query = encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE)
     segment = comparer.new_segment(space)
     slots = np.array([0, segment.capacity // 2, segment.capacity - 1])
     templates = [encryptor.encrypt(face, space, TemplateUse.REFERENCE) for face in faces]

@@ -51,7 +51,7 @@ def test_the_fast_path_equals_lightphes_dot_product(party: Party, metric: Metric
     space = TemplateSpace(24, metric)
     reference, probe = embeddings(2, 24, seed=21)
     template = party.encryptor.encrypt(reference, space, TemplateUse.REFERENCE)
-    query = party.encryptor.encrypt(probe, space, TemplateUse.PROBE)
+    query = party.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE)
 
     slow = compare_with_lightphe(party.key, template, query, space)
     fast = party.comparer.compare(template, query, space)
@@ -65,6 +65,6 @@ def test_the_reference_path_takes_probes_of_one_sign_and_zeros(party: Party):
     space = TemplateSpace(3)
     template = party.encryptor.encrypt(np.array([0.6, 0.0, -0.8]), space, TemplateUse.REFERENCE)
     for probe in ([1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]):
-        query = party.encryptor.encrypt(np.array(probe), space, TemplateUse.PROBE)
+        query = party.encryptor.encrypt(np.array(probe), space, TemplateUse.PLAINTEXT_PROBE)
         score = compare_with_lightphe(party.key, template, query, space)
         assert party.decrypter.decrypt(score, space, 1).tolist() == [pytest.approx(0.6 * probe[0])]

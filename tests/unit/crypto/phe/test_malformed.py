@@ -18,7 +18,7 @@ def reference(party: Party, space: TemplateSpace = SPACE) -> bytes:
 
 
 def probe(party: Party) -> bytes:
-    return party.encryptor.encrypt(FACE, SPACE, TemplateUse.PROBE)
+    return party.encryptor.encrypt(FACE, SPACE, TemplateUse.PLAINTEXT_PROBE)
 
 
 def refused(party: Party, data: bytes, use: TemplateUse = TemplateUse.REFERENCE) -> Reason:
@@ -29,7 +29,7 @@ def refused(party: Party, data: bytes, use: TemplateUse = TemplateUse.REFERENCE)
 
 def test_well_formed_templates_are_accepted(party: Party):
     party.comparer.check_template(reference(party), SPACE, TemplateUse.REFERENCE)
-    party.comparer.check_template(probe(party), SPACE, TemplateUse.PROBE)
+    party.comparer.check_template(probe(party), SPACE, TemplateUse.PLAINTEXT_PROBE)
 
 
 def test_each_way_to_be_wrong_has_its_reason(party: Party, parties: dict[Scheme, Party]):
@@ -44,7 +44,7 @@ def test_each_way_to_be_wrong_has_its_reason(party: Party, parties: dict[Scheme,
     assert refused(party, good[:31] + b"\1" + good[32:]) is Reason.MALFORMED_CIPHERTEXT
     assert refused(party, reference(other)) is Reason.WRONG_KEY_VERSION
     assert refused(party, probe(party)) is Reason.WRONG_USE
-    assert refused(party, good, TemplateUse.PROBE) is Reason.WRONG_USE
+    assert refused(party, good, TemplateUse.PLAINTEXT_PROBE) is Reason.WRONG_USE
     assert refused(party, reference(party, euclidean)) is Reason.WRONG_METRIC
     assert refused(party, longer) is Reason.WRONG_DIMENSION
 
@@ -59,9 +59,9 @@ def test_ciphertexts_that_are_no_units_below_the_modulus_are_refused(party: Part
 
 def test_a_probe_longer_than_an_embedding_is_refused_because_scores_would_overflow(party: Party):
     scaled = wire.write_probe(party.key, SPACE, np.array([2000, 2000, 0, 0]))
-    assert refused(party, scaled, TemplateUse.PROBE) is Reason.MALFORMED_CIPHERTEXT
+    assert refused(party, scaled, TemplateUse.PLAINTEXT_PROBE) is Reason.MALFORMED_CIPHERTEXT
     party.comparer.check_template(
-        wire.write_probe(party.key, SPACE, np.array([2000, 0, 0, 0])), SPACE, TemplateUse.PROBE
+        wire.write_probe(party.key, SPACE, np.array([2000, 0, 0, 0])), SPACE, TemplateUse.PLAINTEXT_PROBE
     )
 
 

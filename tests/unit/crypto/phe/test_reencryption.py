@@ -43,11 +43,11 @@ def compared(party: Party, template: bytes, query: bytes, space: TemplateSpace) 
 def test_a_template_and_a_probe_keep_their_score(party: Party, target: Party, metric: Metric) -> None:
     space = TemplateSpace(60, metric)
     template = party.encryptor.encrypt(FACES[0], space, TemplateUse.REFERENCE)
-    query = party.encryptor.encrypt(PROBE, space, TemplateUse.PROBE)
+    query = party.encryptor.encrypt(PROBE, space, TemplateUse.PLAINTEXT_PROBE)
     move = reencrypter(party, target)
 
     moved = move.reencrypt_template(template, space, TemplateUse.REFERENCE)
-    moved_query = move.reencrypt_template(query, space, TemplateUse.PROBE)
+    moved_query = move.reencrypt_template(query, space, TemplateUse.PLAINTEXT_PROBE)
 
     assert compared(target, moved, moved_query, space) == compared(party, template, query, space)
     with pytest.raises(InvalidCiphertextError) as refused:
@@ -63,7 +63,7 @@ def test_a_segment_keeps_the_scores_of_the_slots_that_are_kept(party: Party, tar
 
     moved = reencrypter(party, target).reencrypt_segment(segment, space, kept)
 
-    query = target.encryptor.encrypt(PROBE, space, TemplateUse.PROBE)
+    query = target.encryptor.encrypt(PROBE, space, TemplateUse.PLAINTEXT_PROBE)
     prepared = target.comparer.prepare_probe(query, space)
     (response,) = target.comparer.search(prepared, [target.comparer.segment_from_bytes(moved, space)], [np.arange(3)])
     assert target.decrypter.decrypt_integers(response, space, 3) == integer_scores(FACES[kept], PROBE, space)
@@ -74,7 +74,7 @@ def test_renewal_changes_the_template_and_no_score(party: Party, target: Party) 
     seeds = (secrets.token_bytes(32), secrets.token_bytes(32))
     before, after = (OrthogonalTransform(seed, 60) for seed in seeds)
     template = party.encryptor.encrypt(before.apply(FACES[0]), space, TemplateUse.REFERENCE)
-    query = target.encryptor.encrypt(after.apply(PROBE), space, TemplateUse.PROBE)
+    query = target.encryptor.encrypt(after.apply(PROBE), space, TemplateUse.PLAINTEXT_PROBE)
 
     moved = reencrypter(party, target, seeds).reencrypt_template(template, space, TemplateUse.REFERENCE)
 
@@ -85,7 +85,7 @@ def test_renewal_changes_the_template_and_no_score(party: Party, target: Party) 
 def test_bulk_encryption_equals_adding_one_by_one(party: Party) -> None:
     space = TemplateSpace(60)
     segment = party.comparer.segment_from_bytes(PheSegmentEncryptor(party.encryptor).encrypt(FACES, space), space)
-    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, space, TemplateUse.PROBE), space)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, space, TemplateUse.PLAINTEXT_PROBE), space)
     ((response,),) = party.comparer.search_many([prepared], [segment], [np.arange(5)])
     assert party.decrypter.decrypt_integers(response, space, 5) == integer_scores(FACES, PROBE, space)
 

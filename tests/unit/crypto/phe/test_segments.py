@@ -21,7 +21,7 @@ def enroll(party: Party, slots: list[int], space: TemplateSpace = SPACE) -> tupl
 
 
 def search(party: Party, segment: PheSegment, slots: list[int], space: TemplateSpace = SPACE) -> bytes:
-    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, space, TemplateUse.PROBE), space)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, space, TemplateUse.PLAINTEXT_PROBE), space)
     (response,) = party.comparer.search(prepared, [segment], [np.array(slots)])
     return response
 
@@ -104,7 +104,7 @@ def test_an_occupied_slot_that_is_not_asked_for_is_masked(party: Party):
 
 def test_responses_are_randomised_anew(party: Party):
     segment, _ = enroll(party, [0])
-    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, SPACE, TemplateUse.PROBE), SPACE)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, SPACE, TemplateUse.PLAINTEXT_PROBE), SPACE)
     # The control: the products alone are the same every time, and so would tell equal probes.
     assert party.comparer._products(prepared, [segment]) == party.comparer._products(prepared, [segment])
     assert search(party, segment, [0]) != search(party, segment, [0])
@@ -131,7 +131,7 @@ def test_a_taken_slot_an_empty_slot_and_a_missing_slot_are_refused(party: Party)
 def test_a_probe_of_another_space_cannot_search(party: Party):
     segment, _ = enroll(party, [0])
     other = TemplateSpace(12, Metric.SQUARED_EUCLIDEAN)
-    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, other, TemplateUse.PROBE), other)
+    prepared = party.comparer.prepare_probe(party.encryptor.encrypt(PROBE, other, TemplateUse.PLAINTEXT_PROBE), other)
     with pytest.raises(InvalidArgumentError) as refused:
         party.comparer.search(prepared, [segment], [np.array([0])])
     assert refused.value.reason is Reason.WRONG_DIMENSION

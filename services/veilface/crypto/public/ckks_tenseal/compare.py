@@ -55,7 +55,7 @@ class TensealComparer:
         residues = residues_of(score, self.profile, len(self.profile.score_primes))
         return wire.write(self.profile, wire.Kind.SCORE, space, residues)
 
-    def prepare_probe(self, probe: bytes, space: TemplateSpace) -> PreparedProbe:
+    def prepare_probe(self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE) -> PreparedProbe:
         """There is no search."""
         _no_search()
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from veilface.common.errors import InvalidCiphertextError, Reason
+from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
 from veilface.crypto.contract import Metric, TemplateSpace, TemplateUse
 from veilface.crypto.public.ckks_tenseal.ciphertexts import POLYNOMIALS, U64
 from veilface.crypto.public.ckks_tenseal.profiles import CkksTensealProfile
@@ -32,7 +32,11 @@ class Kind(IntEnum):
 
 
 def kind_of(use: TemplateUse) -> Kind:
-    """The kind of a template."""
+    """The kind of a template. Raises InvalidArgumentError UNSUPPORTED_BY_SCHEME for a plaintext probe."""
+    if use is TemplateUse.PLAINTEXT_PROBE:
+        raise InvalidArgumentError(
+            Reason.UNSUPPORTED_BY_SCHEME, "ckks-tenseal compares encrypted probes only: ask for an encrypted probe"
+        )
     return Kind.PROBE if use is TemplateUse.PROBE else Kind.REFERENCE
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, PreparedProbe, Segment, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
+from veilface.crypto.public.phe.encrypt import require_plaintext_probe
 from veilface.crypto.public.phe.lanes import LaneModulus, Steps, addresses, steps_by_lane
 from veilface.crypto.public.phe.montgomery import LANES
 from veilface.crypto.public.phe.public_key import PhePublicKey
@@ -65,7 +66,8 @@ class PheComparer:
 
     def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
         """See `TemplateComparer.check_template`."""
-        if use is TemplateUse.PROBE:
+        require_plaintext_probe(use)
+        if use is TemplateUse.PLAINTEXT_PROBE:
             wire.read_probe(self.key, space, ciphertext)
         else:
             wire.read_reference(self.key, space, ciphertext)
@@ -83,8 +85,11 @@ class PheComparer:
             self.key, wire.Header(wire.Kind.VERIFY_SCORE, space, 1), wire.write_integers(self.key, [score])
         )
 
-    def prepare_probe(self, probe: bytes, space: TemplateSpace) -> PlannedProbe:
-        """See `TemplateComparer.prepare_probe`."""
+    def prepare_probe(
+        self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PLAINTEXT_PROBE
+    ) -> PlannedProbe:
+        """See `TemplateComparer.prepare_probe`; the probe is in the clear."""
+        require_plaintext_probe(use)
         integers = wire.read_probe(self.key, space, probe)
         return PlannedProbe(space, plan_weights(integers), int(integers @ integers))
 

@@ -11,12 +11,27 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
+from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
 from veilface.crypto.public.phe.lanes import LaneModulus
 from veilface.crypto.public.phe.public_key import PhePublicKey
 from veilface.crypto.public.phe.quantization import quantize, reference_coordinates
 from veilface.crypto.public.phe.randomness import ZeroSource
+
+
+def require_plaintext_probe(use: TemplateUse) -> None:
+    """Refuse an encrypted probe, which these schemes cannot compare.
+
+    Raises:
+        InvalidArgumentError: UNSUPPORTED_BY_SCHEME.
+    """
+    if use is TemplateUse.PROBE:
+        raise InvalidArgumentError(
+            Reason.UNSUPPORTED_BY_SCHEME,
+            "an additively homomorphic scheme compares with probes in the clear only: ask for a plaintext probe, which "
+            "the matching service will see",
+        )
 
 
 class PheEncryptor:
@@ -35,7 +50,8 @@ class PheEncryptor:
 
     def encrypt_quantized(self, integers: NDArray[np.int64], space: TemplateSpace, use: TemplateUse) -> bytes:
         """A template of an embedding that is integers already, shape (dimension,)."""
-        if use is TemplateUse.PROBE:
+        require_plaintext_probe(use)
+        if use is TemplateUse.PLAINTEXT_PROBE:
             return wire.write_probe(self.key, space, integers)
         ciphertexts = self.encrypt_integers(map(int, reference_coordinates(integers, space)))
         return wire.write_reference(self.key, space, ciphertexts)

@@ -54,7 +54,7 @@ class PheReencrypter:
             InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if it does not decrypt to an embedding.
         """
         key = self._source.public_key
-        if use is TemplateUse.PROBE:
+        if use is not TemplateUse.REFERENCE:
             integers = wire.read_probe(key, space, ciphertext)
         else:
             integers = self._decrypt_small(wire.read_reference(key, space, ciphertext)[: space.dimension])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 from cachetools import LRUCache
 
@@ -63,9 +63,9 @@ class BlobSegments:
         else:
             mapping = await run_patiently(self._storage, self._folder.open, snapshot.place.gallery_uid, blob)
             try:
-                segment = await run_patiently(
-                    self._compute, comparer.segment_from_bytes, mapping.view, snapshot.terms.space
-                )
+                # The schemes with segments take a view as well, and keep it alive instead of copying.
+                view = cast(bytes, mapping.view)
+                segment = await run_patiently(self._compute, comparer.segment_from_bytes, view, snapshot.terms.space)
             except InvalidCiphertextError as error:
                 raise DataLossError(
                     Reason.DATA_LOSS, f"an imported segment is not one of this version: {error.message}"

@@ -73,26 +73,36 @@ class PackedScorer:
                 window = await self._fill(segments[done:], opened, statistics)
                 done += len(window)
                 self._prefetch(segments[done:])
-                ciphertexts = await self._pass(window, statistics)
-                for snapshot, packed in window:
-                    if self._is_loose(snapshot, packed):
-                        packed.release()
-                window = []
+                try:
+                    ciphertexts = await self._pass(window, statistics)
+                finally:
+                    for snapshot, packed in window:
+                        if self._is_loose(snapshot, packed):
+                            packed.release()
+                # Nothing of it may stay alive while the caller takes its time.
+                del window, snapshot, packed
             yield ciphertexts
 
     async def _fill(
         self, segments: Sequence[SegmentSnapshot], opened: AsyncExitStack, statistics: SearchStatistics
     ) -> list[tuple[SegmentSnapshot, PackedSegment]]:
         window: list[tuple[SegmentSnapshot, PackedSegment]] = []
-        loose_bytes = 0
+        memory = self._library.memory
+        loose_bytes = counted = drops = 0
+        has_opened = False
         for snapshot in segments:
             packed, origin = await self._library.obtain(snapshot)
             statistics.origins[origin] += 1
             window.append((snapshot, packed))
-            if self._is_loose(snapshot, packed):
-                if not loose_bytes:
-                    await opened.enter_async_context(self._windows)
-                loose_bytes += packed.memory_bytes
+            if memory.drops != drops:
+                loose_bytes, counted, drops = 0, 0, memory.drops
+            loose_bytes += sum(
+                packed.memory_bytes for snapshot, packed in window[counted:] if self._is_loose(snapshot, packed)
+            )
+            counted = len(window)
+            if loose_bytes and not has_opened:
+                await opened.enter_async_context(self._windows)
+                has_opened = True
             if loose_bytes >= self._window_bytes:
                 break
         return window

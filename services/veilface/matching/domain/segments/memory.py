@@ -16,12 +16,18 @@ class SegmentMemory:
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
         self._used_bytes = 0
+        self._drops = 0
         self._segments: OrderedDict[SegmentPlace, PackedSegment] = OrderedDict()
 
     @property
     def used_bytes(self) -> int:
         """How much the segments kept take."""
         return self._used_bytes
+
+    @property
+    def drops(self) -> int:
+        """How often a segment went: if this is the same, what was kept still is."""
+        return self._drops
 
     @property
     def places(self) -> list[SegmentPlace]:
@@ -75,6 +81,7 @@ class SegmentMemory:
         packed = self._segments.pop(place, None)
         if packed is not None:
             self._used_bytes -= packed.memory_bytes
+            self._drops += 1
             packed.release()
 
     def _add(self, place: SegmentPlace, packed: PackedSegment) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from veilface.common.errors import VeilfaceError
 from veilface.common.pool import BoundedPool
+from veilface.matching.domain.blobs.garbage import BlobGarbage
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.background import BackgroundTasks
@@ -32,6 +33,7 @@ class SegmentSweeper:
         snapshots: What they should hold.
         storage: Where blocking reads run.
         interval_s: The time between two rounds.
+        garbage: Blobs that nothing refers to; None if there are no blobs.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class SegmentSweeper:
         snapshots: SnapshotRecords,
         storage: BoundedPool,
         interval_s: float,
+        garbage: BlobGarbage | None,
     ) -> None:
         self._library = library
         self._caches = caches
@@ -50,6 +53,7 @@ class SegmentSweeper:
         self._snapshots = snapshots
         self._storage = storage
         self._interval_s = interval_s
+        self._garbage = garbage
         self._tasks = BackgroundTasks()
         self._log = structlog.get_logger()
 
@@ -70,11 +74,19 @@ class SegmentSweeper:
         for place in self._library.memory.places:
             await self._carefully(self._clean_memory(place), place)
         await self._publisher.restore_lost()
+        if self._garbage is not None:
+            await self._collect_garbage(self._garbage)
 
     async def _sweep_forever(self) -> None:
         while True:
             await self.sweep()
             await asyncio.sleep(self._interval_s)
+
+    async def _collect_garbage(self, garbage: BlobGarbage) -> None:
+        try:
+            await garbage.collect()
+        except VeilfaceError as error:
+            self._log.warning("blobs_not_swept", reason=error.reason.value)
 
     async def _carefully(self, cleaning: Coroutine[Any, Any, None], place: SegmentPlace) -> None:
         try:

@@ -132,7 +132,9 @@ def _insert(connection: Connection, gallery: Gallery, draft: EnrollmentDraft, se
         insert(TemplateTable).values(
             gallery_uid=gallery.uid,
             number=number,
+            key_version=draft.statement.key_version,
             statement=template.statement_bytes,
+            ciphertext_sha256=draft.statement.ciphertext_sha256,
             ciphertext=template.ciphertext,
             signer=template.signature.signer,
             signer_key_id=template.signature.key_id,
@@ -221,7 +223,9 @@ def _erase(connection: Connection, gallery: Gallery, numbers: Sequence[int]) -> 
         )
         .outerjoin(
             TemplateTable,
-            (TemplateTable.gallery_uid == EnrollmentRow.gallery_uid) & (TemplateTable.number == EnrollmentRow.number),
+            (TemplateTable.gallery_uid == EnrollmentRow.gallery_uid)
+            & (TemplateTable.number == EnrollmentRow.number)
+            & (TemplateTable.key_version == EnrollmentRow.key_version),
         )
         .where(is_chosen)
     ).all()

@@ -72,6 +72,12 @@ class ImportRecords:
         items = tuple(_segment_import(row) for row in rows[:size])
         return Page(items, str(items[-1].first_enrollment) if len(rows) > size else None)
 
+    def has_gallery(self, gallery_uid: int) -> bool:
+        """Whether there is a gallery of this number."""
+        with self._database.read() as connection:
+            query = select(GalleryRow.uid).where(GalleryRow.uid == gallery_uid)
+            return connection.execute(query).first() is not None
+
     def blobs(self, gallery_uid: int) -> frozenset[bytes]:
         """The digests of the blobs that the segments of a gallery refer to; none if there is no such gallery."""
         query = select(SegmentRow.blob_sha256).where(

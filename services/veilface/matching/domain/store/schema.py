@@ -114,7 +114,10 @@ class EnrollmentRow(Base):
 
 
 class TemplateTable(Base):
-    """The signed template of an enrollment, apart from it so that lists do not read ciphertexts."""
+    """The signed template of an enrollment, apart from it so that lists do not read ciphertexts.
+
+    While a gallery moves there are two, one for each key version; the enrollment's own version says which one counts.
+    """
 
     __tablename__ = "templates"
     __table_args__ = (
@@ -125,7 +128,9 @@ class TemplateTable(Base):
 
     gallery_uid: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key_version: Mapped[str] = mapped_column(String(160), primary_key=True)
     statement: Mapped[bytes] = mapped_column(LargeBinary)
+    ciphertext_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
     signer: Mapped[str] = mapped_column(String(256))
     signer_key_id: Mapped[bytes] = mapped_column(LargeBinary)
@@ -157,3 +162,38 @@ class SegmentImportRow(Base):
     blob_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     subject_ids_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
     create_time_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class MoveRow(Base):
+    """A gallery on its way to a newer version of its key.
+
+    Nobody is enrolled before `closed_until_us`, so that the move comes to its end; it is in the past nearly always.
+    """
+
+    __tablename__ = "moves"
+
+    gallery_uid: Mapped[int] = mapped_column(ForeignKey("galleries.uid", ondelete="CASCADE"), primary_key=True)
+    source: Mapped[str] = mapped_column(String(160))
+    target: Mapped[str] = mapped_column(String(160))
+    closed_until_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class MovedSegmentRow(Base):
+    """The blob of an imported segment under the version that its gallery moves to.
+
+    Its slot i holds what is in the i-th of the `slots` (4 bytes each, little-endian) of the blob that it was made from.
+    """
+
+    __tablename__ = "moved_segments"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["gallery_uid", "number"], ["segments.gallery_uid", "segments.number"], ondelete="CASCADE"
+        ),
+    )
+
+    gallery_uid: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    source_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    blob_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    blob_bytes: Mapped[int] = mapped_column(BigInteger)
+    slots: Mapped[bytes] = mapped_column(LargeBinary)

@@ -91,7 +91,9 @@ def _select_templates(gallery_uid: int) -> Select[int, int, int, bytes, bytes]:
         )
         .join(
             TemplateTable,
-            (TemplateTable.gallery_uid == EnrollmentRow.gallery_uid) & (TemplateTable.number == EnrollmentRow.number),
+            (TemplateTable.gallery_uid == EnrollmentRow.gallery_uid)
+            & (TemplateTable.number == EnrollmentRow.number)
+            & (TemplateTable.key_version == EnrollmentRow.key_version),
         )
         .where(EnrollmentRow.gallery_uid == gallery_uid)
     )
