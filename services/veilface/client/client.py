@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import grpc
 
@@ -31,11 +31,15 @@ from veilface.client.steps import Service
 from veilface.common.attested import SignedTemplate
 from veilface.common.channel import open_sync_channel
 from veilface.common.errors import DataLossError, Reason, VeilfaceError
+from veilface.common.names import parse_key_or_version
 from veilface.common.settings import load_settings
-from veilface.crypto.contract import Metric, TemplateUse
+from veilface.crypto.contract import Metric, Scheme, TemplateUse
 from veilface.types.v1 import score_pb2
 
 DEFAULT_KEY = "default"
+
+
+_ADDITIVE_SCHEMES: Final = frozenset({Scheme.PAILLIER, Scheme.DAMGARD_JURIK, Scheme.OKAMOTO_UCHIYAMA})
 
 
 class VeilfaceClient:
@@ -152,9 +156,10 @@ class VeilfaceClient:
     ) -> Verification:
         """Decide whether two images show the same person, without enrolling anybody."""
         trail = Trail()
+        probe_use = probe_use_of(self.keys.get(parse_key_or_version(name_of_key(key)).key).scheme)
         templates = [
             self._template(image, TemplateOrder(use=use, key=name_of_key(key), faces=faces), trail)
-            for image, use in ((reference, TemplateUse.REFERENCE), (probe, TemplateUse.PROBE))
+            for image, use in ((reference, TemplateUse.REFERENCE), (probe, probe_use))
         ]
         return self._compare_templates(templates[0], templates[1], operating_point, trail)
 
@@ -347,7 +352,14 @@ class VeilfaceClient:
         return Enrolled(enrollment=enrollment, face=face, steps=trail.finished())
 
 
+def probe_use_of(scheme: Scheme) -> TemplateUse:
+    """How a probe is asked for: the additive schemes compare with probes in the clear only."""
+    return TemplateUse.PLAINTEXT_PROBE if scheme in _ADDITIVE_SCHEMES else TemplateUse.PROBE
+
+
 def _order(gallery: Gallery, use: TemplateUse, faces: FaceSelection) -> TemplateOrder:
+    if use is TemplateUse.PROBE:
+        use = probe_use_of(gallery.scheme)
     return TemplateOrder(use=use, key=gallery.key_version, faces=faces, model=gallery.model, metric=gallery.metric)
 
 

@@ -67,7 +67,13 @@ class Keys:
         self._calls = calls
 
     def create(
-        self, key: str, scheme: Scheme | None = None, profile: str = "", policy: policy_pb2.KeyPolicy | None = None
+        self,
+        key: str,
+        scheme: Scheme | None = None,
+        profile: str = "",
+        policy: policy_pb2.KeyPolicy | None = None,
+        *,
+        embedding_transform: bool = False,
     ) -> Key:
         """Create a key with version 1. Needs the operator's identity.
 
@@ -76,13 +82,16 @@ class Keys:
             scheme: None selects the service's default.
             profile: The parameters; empty selects the scheme's default.
             policy: What the key may be used for; None selects the shipped policy.
+            embedding_transform: Whether embeddings pass a secret transform, one per version, before encryption.
 
         Raises:
             AlreadyExistsError: KEY_EXISTS.
             InvalidArgumentError: INVALID_NAME or UNKNOWN_PROFILE.
             PermissionDeniedError: IDENTITY_DENIED.
         """
-        request = key_service_pb2.CreateKeyRequest(key_id=parse_key(key).key, profile=profile, policy=policy)
+        request = key_service_pb2.CreateKeyRequest(
+            key_id=parse_key(key).key, profile=profile, policy=policy, embedding_transform=embedding_transform
+        )
         if scheme is not None:
             request.scheme = scheme_to_proto(scheme)
         return key_from_proto(self._calls.unary(self._stub.CreateKey, "CreateKey", request, Trail()))

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     SUBJECT_NOT_FOUND = auto()
     SUBJECT_FULL = auto()
     GALLERY_CHANGED = auto()
+    GALLERY_MOVING = auto()
     REQUEST_ID_REUSED = auto()
     # Service
     IDENTITY_MISSING = auto()

@@ -29,6 +29,17 @@ def create(
     key: KeyArgument,
     scheme: SchemeOption = "ckks-packed",
     profile: ProfileOption = "",
+    plaintext_probe: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plaintext-probe",
+            help="Let the matching service see probes in the clear, as the additive schemes need.",
+        ),
+    ] = False,
+    renewable: Annotated[
+        bool,
+        typer.Option("--renewable", help="Pass embeddings through a secret transform, one per version, first."),
+    ] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,8 +48,10 @@ def create(
     with connected(state, output, "operator") as client:
         from veilface.cli.documents import key_document
         from veilface.crypto.contract import Scheme
+        from veilface.keys.v1 import policy_pb2
 
-        made = client.keys.create(key, Scheme(scheme), profile)
+        policy = policy_pb2.KeyPolicy(plaintext_probe_allowed=True) if plaintext_probe else None
+        made = client.keys.create(key, Scheme(scheme), profile, policy, embedding_transform=renewable)
         output.show(key_document(made), f"[green]created[/] {made.name}: {made.scheme}, {made.profile}")
 
 

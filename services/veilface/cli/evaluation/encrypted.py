@@ -16,6 +16,7 @@ from veilface.cli.evaluation.scores import score_of, similarity
 from veilface.cli.evaluation.staircase import Staircase
 from veilface.cli.local_stack.stack import LocalStack, Started
 from veilface.client import VeilfaceClient
+from veilface.client.client import probe_use_of
 from veilface.client.faces import FaceSelection
 from veilface.common.attested import SignedTemplate
 from veilface.common.errors import DataLossError, Reason, VeilfaceError
@@ -24,8 +25,6 @@ from veilface.keys.conversion.policy import policy_to_proto
 from veilface.keys.domain.policy import KeyPolicy, Quotas, Release, ThresholdOverride
 
 KEY: Final = "evaluation"
-# Their matching service computes on the probe in the clear.
-_PLAINTEXT_PROBE_SCHEMES: Final = frozenset((Scheme.PAILLIER, Scheme.DAMGARD_JURIK, Scheme.OKAMOTO_UCHIYAMA))
 
 
 class Progress(Protocol):
@@ -106,7 +105,7 @@ def evaluation_policy(run: EncryptedRun) -> KeyPolicy:
         thresholds[run.staircase.name(step)] = score_of(float(value), run.metric)
     return KeyPolicy(
         release=Release.BANDED,
-        plaintext_probe=run.scheme in _PLAINTEXT_PROBE_SCHEMES,
+        plaintext_probe=probe_use_of(run.scheme) is TemplateUse.PLAINTEXT_PROBE,
         quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0),
         thresholds=tuple(
             ThresholdOverride(model=run.pipeline, metric=run.metric, operating_point=name, threshold=value)
@@ -118,7 +117,7 @@ def evaluation_policy(run: EncryptedRun) -> KeyPolicy:
 def _decide(
     client: VeilfaceClient, pairs: Sequence[Pair], run: EncryptedRun, progress: Progress
 ) -> NDArray[np.float64]:
-    probe_use = TemplateUse.PLAINTEXT_PROBE if run.scheme in _PLAINTEXT_PROBE_SCHEMES else TemplateUse.PROBE
+    probe_use = probe_use_of(run.scheme)
     references = _templates(client, {pair.reference for pair in pairs}, TemplateUse.REFERENCE, run, progress)
     probes = _templates(client, {pair.probe for pair in pairs}, probe_use, run, progress)
     values = {override.operating_point: override.threshold for override in evaluation_policy(run).thresholds}

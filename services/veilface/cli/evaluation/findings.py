@@ -14,12 +14,12 @@ from veilface.cli.evaluation.encrypted import EncryptedDecisions
 from veilface.cli.evaluation.metrics import ErrorRates, Rate, Separation, error_rates, separation
 from veilface.cli.evaluation.operating_points import MeasuredPoint
 from veilface.cli.evaluation.scores import LabelledScores, similarity
-from veilface.cli.evaluation.staircase import Staircase
+from veilface.cli.evaluation.staircase import Staircase, passed_threshold
 from veilface.common.errors import VeilfaceError
 from veilface.crypto.contract import Metric, Scheme
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptedFindings:
     """Decisions of a real stack beside what float64 gives on the same pairs.
 
@@ -27,25 +27,27 @@ class EncryptedFindings:
         scheme: How templates were encrypted.
         decisions: What was decided.
         plain: Similarities of the decided pairs in float64.
+        thresholds: All that were decided at, as similarities, ascending.
         seconds: How long it took, with starting and stopping the stack.
     """
 
     scheme: Scheme
     decisions: EncryptedDecisions = field(repr=False)
     plain: LabelledScores = field(repr=False)
+    thresholds: NDArray[np.float64] = field(repr=False)
     seconds: float
 
     @property
     def encrypted(self) -> LabelledScores:
         """The strictest thresholds passed, in place of similarities that nobody may see."""
-        lowest = np.nanmin(np.where(np.isfinite(self.decisions.passed), self.decisions.passed, np.nan))
-        passed: NDArray[np.float64] = np.maximum(self.decisions.passed, lowest - 1)
-        return LabelledScores(passed, self.plain.is_mated)
+        below = self.thresholds[0] - 1
+        return LabelledScores(np.maximum(self.decisions.passed, below), self.plain.is_mated)
 
     @property
     def before(self) -> Separation:
-        """On the decided pairs in float64."""
-        return separation(self.plain)
+        """In float64, from the strictest threshold that each pair passes, so that it can be compared with `after`."""
+        passed = passed_threshold(self.plain.similarities, self.thresholds)
+        return separation(LabelledScores(passed, self.plain.is_mated))
 
     @property
     def after(self) -> Separation:

@@ -20,7 +20,7 @@ Rates = NDArray[np.float64]
 
 SUFFIXES: Final = (".png", ".svg")
 _DPI: Final = 160
-_BINS: Final = 40
+_STEPS_PER_BIN: Final = 3
 _EVERY: Final = 3
 _MATED: Final = "#1b7f5c"
 _NON_MATED: Final = "#c1502e"
@@ -85,9 +85,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
 
 def _draw_scores(axes: "Axes", evaluation: Evaluation) -> None:
     """How alike pairs are: filled in float64, as outlines by the encrypted decisions."""
-    thresholds = evaluation.staircase.thresholds
-    step = max(1, (thresholds.size - 1) // _BINS)
-    edges = thresholds[::step]
+    edges = evaluation.staircase.even[::_STEPS_PER_BIN]
     drawn = _units(edges, evaluation.metric)
     order = 1 if evaluation.metric is Metric.COSINE else -1
     plain = evaluation.encrypted.plain if evaluation.encrypted is not None else evaluation.scores
@@ -99,9 +97,8 @@ def _draw_scores(axes: "Axes", evaluation: Evaluation) -> None:
             100 * shares[::order], drawn[::order], fill=True, color=color, alpha=0.35, label=f"{name} ({of.size:,})"
         )
         if after is not None:
-            # What passes a threshold belongs to the step that begins there; the middle keeps rounding out of it.
-            half = (thresholds[1] - thresholds[0]) / 2
-            found = (after.mated if is_mated else after.non_mated) + half
+            # Edges are thresholds, and what passes one belongs to the bin that begins there.
+            found = after.mated if is_mated else after.non_mated
             shares = np.histogram(found, edges)[0] / found.size
             axes.stairs(100 * shares[::order], drawn[::order], color=color, linewidth=1.4, label="  encrypted")
     axes.set_title("Scores")

@@ -26,7 +26,7 @@ from veilface.cli.evaluation.findings import EncryptedFindings, Evaluation
 from veilface.cli.evaluation.metrics import rank_one
 from veilface.cli.evaluation.operating_points import OperatingPoint, known_points, measure_points, replaced
 from veilface.cli.evaluation.report import document, tables
-from veilface.cli.evaluation.scores import LabelledScores, pair_similarities
+from veilface.cli.evaluation.scores import LabelledScores, pair_similarities, similarity
 from veilface.cli.evaluation.staircase import Staircase
 from veilface.cli.exit_codes import ExitCode
 from veilface.cli.local_stack.signals import interrupted_by_signals
@@ -124,7 +124,7 @@ def evaluate(request: Request, output: Output) -> Evaluation:
     points = replaced(
         points, (each.point(source_text(each, usable.description)) for each in calibrated), request.metric
     )
-    staircase = Staircase.over(scores.similarities)
+    staircase = Staircase.over(scores)
     return Evaluation(
         dataset=usable,
         failed=embedded.failed,
@@ -202,4 +202,11 @@ def _encrypt(
         pairs = [data.pairs[position] for position in chosen]
         decisions = decide_encrypted(pairs, run, partial(progress_bar, output), on_started)
     plain = LabelledScores(scores.similarities[chosen], scores.is_mated[chosen])
-    return EncryptedFindings(request.scheme, decisions, plain, time.monotonic() - began_s)
+    thresholds = [similarity(point.threshold, request.metric) for point in points]
+    return EncryptedFindings(
+        scheme=request.scheme,
+        decisions=decisions,
+        plain=plain,
+        thresholds=np.union1d(staircase.thresholds, thresholds),
+        seconds=time.monotonic() - began_s,
+    )

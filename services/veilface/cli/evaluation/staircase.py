@@ -10,29 +10,51 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from veilface.cli.evaluation.scores import Similarities
+from veilface.cli.evaluation.scores import LabelledScores, Similarities
 
-STEPS: Final = 200
+STEPS: Final = 120
+_MOST_TURNS: Final = 110
 _MARGIN: Final = 0.02
+_SMALLEST_MARGIN: Final = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Staircase:
-    """Evenly spaced thresholds as similarities, ascending.
+    """Thresholds as similarities, ascending; at most 231, so that with the operating points they fit into one policy.
 
     Attributes:
-        thresholds: Shape (steps + 1,).
+        even: Evenly spaced from below the least alike pair to above the most alike; shape (STEPS + 1,).
+        thresholds: These, and more where mated and non-mated pairs take turns; shape (thresholds,).
     """
 
+    even: NDArray[np.float64] = field(repr=False)
     thresholds: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def over(cls, similarities: Similarities) -> "Staircase":
-        """From below the least alike to above the most alike, with a margin for the error of encryption."""
-        lowest, highest = float(similarities.min()), float(similarities.max())
-        margin = max(_MARGIN * (highest - lowest), 2e-3)
-        return cls(np.linspace(lowest - margin, highest + margin, STEPS + 1))
+    def over(cls, scores: LabelledScores) -> "Staircase":
+        """For labelled scores, with a margin for the error of encryption at both ends."""
+        lowest, highest = float(scores.similarities.min()), float(scores.similarities.max())
+        margin = max(_MARGIN * (highest - lowest), _SMALLEST_MARGIN)
+        even = np.linspace(lowest - margin, highest + margin, STEPS + 1)
+        return cls(even, np.union1d(even, _turns(scores)))
 
     def name(self, step: int) -> str:
         """The operating point of a step."""
         return f"step-{step:03d}"
+
+
+def passed_threshold(similarities: Similarities, thresholds: NDArray[np.float64]) -> Similarities:
+    """The strictest of ascending thresholds that each similarity passes; minus infinity for none."""
+    position = np.searchsorted(thresholds, similarities, side="right") - 1
+    return np.where(position >= 0, thresholds[np.maximum(position, 0)], -np.inf)
+
+
+def _turns(scores: LabelledScores) -> NDArray[np.float64]:
+    """Halfway between neighbors of different kinds: between these thresholds no order of pairs changes the AUC."""
+    order = np.argsort(scores.similarities, kind="stable")
+    ordered, is_mated = scores.similarities[order], scores.is_mated[order]
+    turns = np.flatnonzero(is_mated[1:] != is_mated[:-1])
+    if turns.size > _MOST_TURNS:
+        turns = turns[np.linspace(0, turns.size - 1, _MOST_TURNS).astype(np.intp)]
+    halfway: NDArray[np.float64] = (ordered[turns] + ordered[turns + 1]) / 2
+    return halfway

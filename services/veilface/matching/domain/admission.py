@@ -38,7 +38,12 @@ def check_gallery(statement: TemplateStatement | SegmentStatement, gallery: Gall
         FailedPreconditionError: WRONG_KEY_VERSION, WRONG_PARAMETERS, WRONG_MODEL, WRONG_METRIC or WRONG_DIMENSION.
     """
     of = str(gallery.name)
-    _check_equal(Reason.WRONG_KEY_VERSION, "key version", statement.key_version, gallery.key_version, of)
+    if statement.key_version != gallery.key_version:
+        raise FailedPreconditionError(
+            Reason.WRONG_KEY_VERSION,
+            f"the template's key version is {statement.key_version!r}, that of {of} is {gallery.key_version!r}: extract "
+            "the face again under that one",
+        )
     _check_equal(Reason.WRONG_PARAMETERS, "scheme", statement.scheme.value, gallery.scheme.value, of)
     _check_equal(Reason.WRONG_PARAMETERS, "profile", statement.profile, gallery.profile, of)
     if gallery.model:

@@ -73,15 +73,21 @@ class Enrollments:
             NotFoundError: GALLERY_NOT_FOUND, or ENROLLMENT_NOT_FOUND if this request's enrollment was erased since.
             AlreadyExistsError: REQUEST_ID_REUSED.
             ResourceExhaustedError: SUBJECT_FULL.
+            UnavailableError: GALLERY_MOVING in the last moment of a move to another key version.
         """
         template = await self._desk.verify(wanted.template, TemplateUse.REFERENCE)
         statement = template.statement
         gallery = await self._storage.run(self._stores.galleries.get, wanted.subject.gallery_name)
+        draft = EnrollmentDraft(wanted.subject, wanted.labels, wanted.request_id, statement, wanted.template)
+        if statement.key_version != gallery.key_version:
+            # A late retry of what was enrolled before the gallery moved to another version.
+            made = await self._storage.run(self._stores.enrollments.find, draft)
+            if made is not None:
+                return made
         check_gallery(statement, gallery)
         comparer = await self._comparers.get(statement.key_version)
         await self._desk.inspect(template, comparer)
         capacity = await self._compute.run(segment_capacity, comparer, statement.space)
-        draft = EnrollmentDraft(wanted.subject, wanted.labels, wanted.request_id, statement, wanted.template)
         enrollment, place = await self._storage.run(self._stores.enrollments.enroll, draft, capacity)
         if comparer.supports_search:
             self._packer.mark(place)

@@ -1,12 +1,20 @@
 """Incoming templates: who vouches for them, and whether they are what they say."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from veilface.common.attested import SignedTemplate, TemplateStatement, verify_template
+from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import TrustStore
 from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.admission import check_use
+
+# The key service vouches for references that it moved to another version.
+_SIGNERS: Final = {
+    TemplateUse.PROBE: (EMBEDDING_IDENTITY,),
+    TemplateUse.REFERENCE: (EMBEDDING_IDENTITY, KEYS_IDENTITY),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class TemplateDesk:
             PermissionDeniedError: UNTRUSTED_SIGNER or BAD_SIGNATURE.
             InvalidArgumentError: DIGEST_MISMATCH, WRONG_USE, or a malformed statement.
         """
-        statement = await self._compute.run(verify_template, self._trust, signed)
+        statement = await self._compute.run(verify_template, self._trust, signed, _SIGNERS[use])
         check_use(statement, use)
         return VouchedTemplate(signed, statement)
 

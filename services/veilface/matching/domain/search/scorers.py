@@ -167,7 +167,7 @@ class RowScorer:
             window = segments[start : start + _ROWS_PER_WINDOW]
             numbers = [int(snapshot.content.enrollments[0]) for snapshot in window]
             rows = await run_patiently(self._storage, self._templates.read, window[0].place.gallery_uid, numbers)
-            if len(rows) != len(window):
+            if [row.template_sha256 for row in rows] != [_only_template(snapshot) for snapshot in window]:
                 raise UnavailableError(Reason.GALLERY_CHANGED, "the gallery was changed while it was read; try again")
             begin = time.perf_counter()
             ciphertexts = await self._compute.run(self._compare, rows)
@@ -178,3 +178,7 @@ class RowScorer:
 
     def _compare(self, rows: Sequence[TemplateRow]) -> list[bytes]:
         return [self._comparer.compare(row.ciphertext, self._probe, self._space) for row in rows]
+
+
+def _only_template(snapshot: SegmentSnapshot) -> bytes:
+    return snapshot.content.template_sha256[0].tobytes()

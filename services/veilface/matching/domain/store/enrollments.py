@@ -17,6 +17,7 @@ from veilface.matching.domain.store.clock import from_microseconds, to_microseco
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.imports import forget_imported
+from veilface.matching.domain.store.moves import require_open
 from veilface.matching.domain.store.requests import find_request, forget_contents, record_request
 from veilface.matching.domain.store.schema import EnrollmentRow, GalleryRow, SegmentRow, SubjectRow, TemplateTable
 
@@ -39,15 +40,25 @@ class EnrollmentRecords:
             AlreadyExistsError: REQUEST_ID_REUSED.
             ResourceExhaustedError: SUBJECT_FULL.
             FailedPreconditionError: As for `check_gallery`: another request may have bound the gallery meanwhile.
+            UnavailableError: GALLERY_MOVING in the last moment of a move.
         """
         with self._database.write() as connection:
             gallery = load_gallery(connection, draft.subject.gallery_name, locked=True)
             number = find_request(connection, gallery.uid, draft)
             if number is None:
                 check_gallery(draft.statement, gallery)
+                require_open(connection, gallery)
                 number = _insert(connection, gallery, draft, segment_capacity)
             row = connection.execute(_select_one(gallery.uid, number)).one()
         return _enrollment(gallery.name, row), SegmentPlace(gallery.uid, row.segment)
+
+    def find(self, draft: EnrollmentDraft) -> Enrollment | None:
+        """What the same request made before; errors as for `enroll`."""
+        with self._database.read() as connection:
+            gallery = load_gallery(connection, draft.subject.gallery_name)
+            number = find_request(connection, gallery.uid, draft)
+            row = None if number is None else connection.execute(_select_one(gallery.uid, number)).one()
+        return None if row is None else _enrollment(gallery.name, row)
 
     def get(self, name: EnrollmentName) -> Enrollment:
         """Find one. Raises NotFoundError GALLERY_NOT_FOUND or ENROLLMENT_NOT_FOUND."""

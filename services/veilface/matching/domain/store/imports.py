@@ -15,9 +15,11 @@ from veilface.matching.domain.records import BlobReference, Gallery, Page, Segme
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
+from veilface.matching.domain.store.moves import require_open
 from veilface.matching.domain.store.schema import (
     EnrollmentRow,
     GalleryRow,
+    MovedSegmentRow,
     SegmentImportRow,
     SegmentRow,
     SubjectRow,
@@ -51,6 +53,7 @@ class ImportRecords:
             AlreadyExistsError: REQUEST_ID_REUSED.
             ResourceExhaustedError: SUBJECT_FULL.
             FailedPreconditionError: As for `check_gallery`.
+            UnavailableError: GALLERY_MOVING in the last moment of a move.
         """
         statement = draft.statement
         with self._database.write() as connection:
@@ -58,6 +61,7 @@ class ImportRecords:
             made = _find(connection, gallery.uid, draft.request_id, draft.blob, statement.subject_ids_sha256)
             if made is None:
                 check_gallery(statement, gallery)
+                require_open(connection, gallery)
                 made = _insert(connection, gallery, draft)
         return made
 
@@ -79,12 +83,14 @@ class ImportRecords:
             return connection.execute(query).first() is not None
 
     def blobs(self, gallery_uid: int) -> frozenset[bytes]:
-        """The digests of the blobs that the segments of a gallery refer to; none if there is no such gallery."""
-        query = select(SegmentRow.blob_sha256).where(
+        """The digests of the blobs that a gallery's segments refer to, or will after a move; none for no gallery."""
+        present = select(SegmentRow.blob_sha256).where(
             SegmentRow.gallery_uid == gallery_uid, SegmentRow.blob_sha256.is_not(None)
         )
+        moved = select(MovedSegmentRow.blob_sha256).where(MovedSegmentRow.gallery_uid == gallery_uid)
         with self._database.read() as connection:
-            return frozenset(digest for digest in connection.scalars(query) if digest is not None)
+            digests = (*connection.scalars(present), *connection.scalars(moved))
+        return frozenset(digest for digest in digests if digest is not None)
 
 
 def forget_imported(connection: Connection, gallery_uid: int, segment: int) -> int:
