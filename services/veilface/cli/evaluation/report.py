@@ -123,9 +123,9 @@ def _encryption_table(evaluation: Evaluation, encrypted: EncryptedFindings) -> T
 
 def _encryption_text(evaluation: Evaluation, encrypted: EncryptedFindings) -> str:
     thresholds = len(evaluation.points) + evaluation.staircase.thresholds.size
-    pairs = len(encrypted.decisions.pairs)
-        f"{_everywhere_text(evaluation.agreement_everywhere, thresholds)}\n"
-        f"[dim]{pairs:,} pairs through a local stack with {encrypted.decisions.profile} in {encrypted.seconds:.0f} s[/]"
+    how = f"{len(encrypted.decisions.pairs):,} pairs through a local stack with {encrypted.decisions.profile}"
+    everywhere = _everywhere_text(evaluation.agreement_everywhere, thresholds)
+    return f"{everywhere}\n[dim]{how} in {encrypted.seconds:.0f} s[/]"
 
 
 def _everywhere_text(agreement: Agreement, thresholds: int) -> str:
