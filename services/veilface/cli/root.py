@@ -3,7 +3,17 @@
 import typer
 
 from veilface.cli.bench import commands as bench
-from veilface.cli.commands import demo, enrollment, evaluate, galleries, keys, recognition, stack, subjects
+from veilface.cli.commands import (
+    bulk_import,
+    demo,
+    enrollment,
+    evaluate,
+    galleries,
+    keys,
+    recognition,
+    stack,
+    subjects,
+)
 from veilface.cli.exit_codes import HELP
 
 # Local variables may hold images, so they are never shown with an exception.
@@ -16,6 +26,7 @@ app = typer.Typer(
 
 stack.register(app)
 enrollment.register(app)
+bulk_import.register(app)
 recognition.register(app)
 evaluate.register(app)
 demo.register(app)

@@ -15,9 +15,11 @@ from veilface.client.extraction import Extractor, TemplateOrder
 from veilface.client.faces import Extraction, FaceSelection, Model
 from veilface.client.galleries import Enrollments, Galleries, Gallery, Subjects
 from veilface.client.images import Image
+from veilface.client.imports import Imports
 from veilface.client.keys import Keys
 from veilface.client.matching import Matcher, SearchResult
 from veilface.client.names import name_of_key, parse_gallery
+from veilface.client.public_keys import PublicKeys
 from veilface.client.results import (
     Candidate,
     Enrolled,
@@ -55,6 +57,7 @@ class VeilfaceClient:
         galleries: The galleries.
         enrollments: Their enrollments.
         subjects: Their subjects.
+        imports: Bulk import into them.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -73,6 +76,7 @@ class VeilfaceClient:
         self.galleries = Galleries(*matching)
         self.enrollments = Enrollments(*matching)
         self.subjects = Subjects(*matching)
+        self.imports = Imports(*matching, PublicKeys(*keys), settings.import_signer)
         self._extractor = Extractor(*embedding)
         self._matcher = Matcher(*matching)
         self._decisions = DecisionMaker(*keys)

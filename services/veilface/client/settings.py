@@ -8,10 +8,13 @@ from pydantic import Field
 
 from veilface.common.errors import ConfigurationError, Reason
 from veilface.common.files import read_setting_file
+from veilface.common.identities import OPERATOR_IDENTITY
 from veilface.common.settings import ProcessSettings
+from veilface.common.signing import Signer
 
 CONNECTION_FILE = "client.json"
 DEFAULT_STATE = Path(".veilface")
+OPERATOR_SIGNING_KEY = Path("signing") / "operator.key"
 
 
 class ClientSettings(ProcessSettings):
@@ -25,6 +28,9 @@ class ClientSettings(ProcessSettings):
         min_length=1, description="the matching service, for example dns:///matching.example:7003"
     )
     timeout_s: float = Field(120.0, gt=0, le=3600, description="seconds that one call may take, up to 3600")
+    import_signing_key: Path | None = Field(
+        None, description="the PEM file of the operator's Ed25519 key that signs imported segments; imports need it"
+    )
 
     @classmethod
     def from_state(cls, state: Path, identity: str = "client") -> Self:
@@ -32,7 +38,7 @@ class ClientSettings(ProcessSettings):
 
         Args:
             state: The folder.
-            identity: "client" for recognition, "operator" to create keys.
+            identity: "client" for recognition, "operator" to create keys and to import.
 
         Raises:
             ConfigurationError: INVALID_SETTING if there is no local stack in the folder.
@@ -55,8 +61,19 @@ class ClientSettings(ProcessSettings):
                 tls_private_key=certificates / f"{identity}.key",
                 tls_ca=certificates / "ca.crt",
                 insecure=False,
+                import_signing_key=state / OPERATOR_SIGNING_KEY if identity == "operator" else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, f"{path} does not hold {expected}: delete it and run 'veilface up' again"
             ) from error
+
+    def import_signer(self) -> Signer:
+        """The operator's signing key. Raises ConfigurationError INVALID_SETTING if none is set or it cannot be used."""
+        if self.import_signing_key is None:
+            raise ConfigurationError(
+                Reason.INVALID_SETTING,
+                "VEILFACE_IMPORT_SIGNING_KEY is not set; expected the PEM file of the operator's signing key, whose "
+                "public half the matching service trusts",
+            )
+        return Signer.from_file(self.import_signing_key, OPERATOR_IDENTITY)

@@ -112,12 +112,15 @@ class ScoreStatement:
     batch_count: int
     nonce: bytes
     expire_time: datetime
+    reference_sha256: bytes = b""
 
     def __post_init__(self) -> None:
         KeyVersionName.parse(self.key_version)
         check_text("profile", self.profile, LONGEST_PROFILE)
         check_text("model", self.model, LONGEST_MODEL)
         self._check_target()
+        if self.reference_sha256:
+            check_length("reference_sha256", self.reference_sha256, DIGEST_BYTES)
         check_length("probe_sha256", self.probe_sha256, DIGEST_BYTES)
         check_length("ciphertext_sha256", self.ciphertext_sha256, DIGEST_BYTES)
         check_length("nonce", self.nonce, NONCE_BYTES)
@@ -136,6 +139,8 @@ class ScoreStatement:
                 raise InvalidArgumentError(Reason.INVALID_FIELD, "subject is set: a search is not of one subject")
             if str(SubjectName.parse(self.subject).gallery_name) != self.gallery:
                 raise InvalidArgumentError(Reason.INVALID_FIELD, "subject is not of the gallery of the same ticket")
+        if self.reference_sha256 and (self.gallery or self.circuit is Circuit.SEARCH):
+            raise InvalidArgumentError(Reason.INVALID_FIELD, "reference_sha256 is set: it is for direct comparisons")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +264,7 @@ def sign_scores(signer: Signer, statement: ScoreStatement, ciphertext: bytes) ->
         generation=statement.generation,
         subject=statement.subject,
         probe_sha256=statement.probe_sha256,
+        reference_sha256=statement.reference_sha256,
         ciphertext_sha256=statement.ciphertext_sha256,
         score_count=statement.score_count,
         batch_index=statement.batch_index,
@@ -302,6 +308,7 @@ def verify_scores(
         generation=message.generation,
         subject=message.subject,
         probe_sha256=message.probe_sha256,
+        reference_sha256=message.reference_sha256,
         ciphertext_sha256=message.ciphertext_sha256,
         score_count=message.score_count,
         batch_index=message.batch_index,

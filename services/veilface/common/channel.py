@@ -24,6 +24,7 @@ RETRIED_METHODS: dict[str, tuple[str, ...]] = {
         "Enroll",
         "GetEnrollment",
         "ListEnrollments",
+        "ListSegmentImports",
         "ListSubjects",
     ),
     "veilface.matching.v1.MatchingService": ("CompareTemplates", "SearchGallery"),

@@ -76,6 +76,27 @@ class TemplateEncryptor(Protocol):
         ...
 
 
+class SegmentEncryptor(Protocol):
+    """Encrypts whole segments under a public key."""
+
+    @property
+    def capacity(self) -> int:
+        """How many embeddings a segment holds."""
+        ...
+
+    def encrypt(self, embeddings: NDArray[np.floating], space: TemplateSpace) -> bytes:
+        """A serialized segment with embedding i in slot i.
+
+        Args:
+            embeddings: Shape (count, dimension), 1 <= count <= capacity, each as `TemplateEncryptor.encrypt` wants it.
+            space: Of the embeddings.
+
+        Raises:
+            InvalidArgumentError: WRONG_DIMENSION or EMBEDDING_OUT_OF_RANGE.
+        """
+        ...
+
+
 class PreparedProbe(Protocol):
     """A probe made ready for a search; valid for every segment of the same key version and space."""
 

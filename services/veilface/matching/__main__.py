@@ -18,6 +18,7 @@ from veilface.common.logging import configure_logging
 from veilface.common.metrics import ServerMetrics
 from veilface.common.pool import BoundedPool
 from veilface.common.process import run
+from veilface.common.reencryption_client import ReencryptionClient
 from veilface.common.server import Registration, serve
 from veilface.common.settings import load_settings
 from veilface.common.signing import Signer, TrustStore
@@ -102,7 +103,7 @@ def _registrations(matching: Matching) -> list[Registration]:
     return [
         Registration(
             gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-            GalleryServicer(matching.galleries, matching.enrollments, matching.imports),
+            GalleryServicer(matching.galleries, matching.enrollments, matching.imports, matching.rotation),
             gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
         ),
         Registration(
@@ -136,6 +137,7 @@ async def _main() -> None:
             identity=identity,
             caches=await storage.run(_caches, settings, database, identity, matching_metrics),
             keys=KeyMaterialClient(channel),
+            reencryption=ReencryptionClient(channel),
             load_comparer=partial(load_comparer, research=settings.research),
             trust=trust,
             signer=signer,

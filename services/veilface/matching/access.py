@@ -13,6 +13,7 @@ DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
     f"{_GALLERIES}/GetGallery": _BOTH,
     f"{_GALLERIES}/ListGalleries": _BOTH,
     f"{_GALLERIES}/DeleteGallery": _BOTH,
+    f"{_GALLERIES}/RotateGallery": (OPERATOR_IDENTITY,),
     f"{_GALLERIES}/Enroll": (CLIENT_IDENTITY,),
     f"{_GALLERIES}/ImportSegment": (OPERATOR_IDENTITY,),
     f"{_GALLERIES}/ListSegmentImports": (OPERATOR_IDENTITY,),

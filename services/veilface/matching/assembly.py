@@ -16,6 +16,7 @@ from veilface.matching.domain.enrollments import Enrollments, EnrollmentStores
 from veilface.matching.domain.galleries import Galleries
 from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.paging import PageTokens
+from veilface.matching.domain.rotation import GalleryRotation, Reencryption, RotationStores
 from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.search import GallerySearch
 from veilface.matching.domain.segments.cache import SegmentCache
@@ -31,8 +32,10 @@ from veilface.matching.domain.store.enrollments import EnrollmentRecords
 from veilface.matching.domain.store.galleries import GalleryRecords
 from veilface.matching.domain.store.identity import StoreIdentity
 from veilface.matching.domain.store.imports import ImportRecords
+from veilface.matching.domain.store.moves import MoveRecords
 from veilface.matching.domain.store.snapshots import SnapshotRecords
 from veilface.matching.domain.store.subjects import SubjectRecords
+from veilface.matching.domain.store.switching import SwitchRecords
 from veilface.matching.domain.store.templates import TemplateRecords
 from veilface.matching.domain.templates import TemplateDesk
 from veilface.matching.domain.tickets import TicketIssuer
@@ -55,6 +58,7 @@ class Backends:
     identity: StoreIdentity
     caches: Sequence[SegmentCache]
     keys: KeyMaterial
+    reencryption: Reencryption
     load_comparer: Callable[[PublicMaterial], TemplateComparer]
     trust: TrustStore
     signer: Signer
@@ -84,6 +88,7 @@ class Matching:
     galleries: Galleries
     enrollments: Enrollments
     imports: Imports
+    rotation: GalleryRotation
     comparisons: Comparisons
     search: GallerySearch
     library: SegmentLibrary
@@ -166,6 +171,21 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             comparers=comparers,
             blobs=backends.blobs,
             tokens=tokens,
+            compute=compute,
+            storage=storage,
+        ),
+        rotation=GalleryRotation(
+            stores=RotationStores(
+                database=database,
+                moves=MoveRecords(database),
+                switches=SwitchRecords(database),
+                blobs=backends.blobs,
+            ),
+            trust=backends.trust,
+            reencryption=backends.reencryption,
+            comparers=comparers,
+            library=library,
+            packer=packer,
             compute=compute,
             storage=storage,
         ),

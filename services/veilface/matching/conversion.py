@@ -18,7 +18,7 @@ from veilface.common.conversion import (
     time_to_proto,
 )
 from veilface.common.errors import InvalidArgumentError, Reason
-from veilface.common.names import EnrollmentName, GalleryName, SubjectName, parse_key_or_version
+from veilface.common.names import EnrollmentName, GalleryName, KeyVersionName, SubjectName, parse_key_or_version
 from veilface.common.statements import LONGEST_MODEL
 from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.matching.domain.enrollments import NewEnrollment
@@ -32,11 +32,12 @@ from veilface.matching.domain.limits import (
     MAX_REQUEST_ID_LENGTH,
 )
 from veilface.matching.domain.records import Enrollment, Gallery, SegmentImport, Subject
+from veilface.matching.domain.rotation import RotationProgress
 from veilface.matching.domain.search.search import SearchPart
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.cache import Origin
 from veilface.matching.domain.segments.directory import Directory
-from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
+from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2, rotation_pb2
 
 
 def new_gallery_from_proto(message: gallery_service_pb2.CreateGalleryRequest) -> NewGallery:
@@ -142,6 +143,20 @@ def enrollment_to_proto(enrollment: Enrollment) -> gallery_service_pb2.Enrollmen
         key_version=enrollment.key_version,
         template_bytes=enrollment.template_bytes,
         create_time=time_to_proto(enrollment.create_time),
+    )
+
+
+def rotation_from_proto(message: rotation_pb2.RotateGalleryRequest) -> tuple[GalleryName, KeyVersionName]:
+    """The gallery and the version to move it to. Raises InvalidArgumentError MISSING_FIELD or INVALID_NAME."""
+    _require("name", message.name)
+    _require("key_version", message.key_version)
+    return GalleryName.parse(message.name), KeyVersionName.parse(message.key_version)
+
+
+def rotation_progress_to_proto(progress: RotationProgress) -> rotation_pb2.RotateGalleryResponse:
+    """Convert the progress of a move."""
+    return rotation_pb2.RotateGalleryResponse(
+        moved_count=progress.moved_count, enrollment_count=progress.enrollment_count, switched=progress.is_switched
     )
 
 

@@ -11,22 +11,27 @@ from veilface.matching.domain.comparisons import Comparisons
 from veilface.matching.domain.enrollments import Enrollments
 from veilface.matching.domain.galleries import Galleries
 from veilface.matching.domain.imports import Imports
+from veilface.matching.domain.rotation import GalleryRotation
 from veilface.matching.domain.search.search import GallerySearch
 from veilface.matching.v1 import (
     gallery_service_pb2,
     gallery_service_pb2_grpc,
     matching_service_pb2,
     matching_service_pb2_grpc,
+    rotation_pb2,
 )
 
 
 class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     """See gallery_service.proto."""
 
-    def __init__(self, galleries: Galleries, enrollments: Enrollments, imports: Imports) -> None:
+    def __init__(
+        self, galleries: Galleries, enrollments: Enrollments, imports: Imports, rotation: GalleryRotation
+    ) -> None:
         self._galleries = galleries
         self._enrollments = enrollments
         self._imports = imports
+        self._rotation = rotation
 
     async def CreateGallery(  # noqa: N802
         self, request: gallery_service_pb2.CreateGalleryRequest, context: Context
@@ -57,6 +62,15 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         """Delete a gallery."""
         gallery = await self._galleries.delete(conversion.gallery_name_from_proto("name", request.name))
         return gallery_service_pb2.DeleteGalleryResponse(enrollment_count=gallery.enrollment_count)
+
+    async def RotateGallery(  # noqa: N802
+        self, request: rotation_pb2.RotateGalleryRequest, context: Context
+    ) -> AsyncIterator[rotation_pb2.RotateGalleryResponse]:
+        """Move a gallery to a newer key version."""
+        gallery, target = conversion.rotation_from_proto(request)
+        async with aclosing(self._rotation.rotate(gallery, target)) as progress:
+            async for each in progress:
+                yield conversion.rotation_progress_to_proto(each)
 
     async def Enroll(  # noqa: N802
         self, request: gallery_service_pb2.EnrollRequest, context: Context

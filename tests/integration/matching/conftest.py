@@ -128,6 +128,7 @@ class Replica:
             identity=identity,
             caches=caches,
             keys=keyset,
+            reencryption=keyset,
             load_comparer=load_comparer,
             trust=TrustStore({EMBEDDING_IDENTITY: [keyset.embedding_signer.public_key_bytes]}),
             signer=keyset.matching_signer,
@@ -153,7 +154,12 @@ class Replica:
         registrations = [
             Registration(
                 gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-                GalleryServicer(self.matching.galleries, self.matching.enrollments, self.matching.imports),
+                GalleryServicer(
+                    self.matching.galleries,
+                    self.matching.enrollments,
+                    self.matching.imports,
+                    self.matching.rotation,
+                ),
                 gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
             ),
             Registration(

@@ -33,7 +33,8 @@ def ensure_credentials(layout: StateLayout) -> None:
     embedding = _ensure_signer(layout.signing / "embedding.key", EMBEDDING_IDENTITY)
     matching = _ensure_signer(layout.signing / "matching.key", MATCHING_IDENTITY)
     keys = _ensure_signer(layout.signing / "keys.key", KEYS_IDENTITY)
-    _save_trust(layout.trust / "matching.json", embedding, keys)
+    operator = _ensure_signer(layout.signing / "operator.key", OPERATOR_IDENTITY)
+    _save_trust(layout.trust / "matching.json", embedding, keys, operator)
     _save_trust(layout.trust / "keys.json", embedding, keys, matching)
     if not layout.master_key.exists():
         create_master_key_file(layout.master_key)

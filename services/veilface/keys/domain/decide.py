@@ -239,11 +239,10 @@ def _caller_charge(policy: KeyPolicy, caller: str) -> Charge:
 
 
 def _target(answer: TicketedAnswer) -> str:
-    """Who is asked about; empty for two templates that the caller brought along."""
+    """Who is asked about: a subject, a gallery, or the reference that the caller brought along."""
     statement = answer.statement
-    if statement.subject or statement.gallery:
-        return pseudonym("target", statement.subject or statement.gallery)
-    return ""
+    target = statement.subject or statement.gallery or statement.reference_sha256.hex()
+    return pseudonym("target", target) if target else ""
 
 
 def _band(policy: KeyPolicy, threshold: ResolvedThreshold, scores: Scores) -> str:

@@ -159,6 +159,7 @@ def _shared(statement: ScoreStatement) -> tuple[object, ...]:
         statement.generation,
         statement.subject,
         statement.probe_sha256,
+        statement.reference_sha256,
         statement.batch_count,
     )
 

@@ -61,7 +61,13 @@ class Comparisons:
         comparer = await self._comparers.get(probe.statement.key_version)
         await self._desk.inspect(probe, comparer)
         await self._desk.inspect(reference, comparer)
-        answer = Answer.to(Circuit.VERIFY, probe.statement, gallery=None, batch_count=1)
+        answer = Answer.to(
+            Circuit.VERIFY,
+            probe.statement,
+            gallery=None,
+            batch_count=1,
+            reference_sha256=reference.statement.ciphertext_sha256,
+        )
         return await self._compute.run(self._score, comparer, [reference.ciphertext], probe, answer)
 
     async def _compare_stored(self, probe: VouchedTemplate, references: References) -> list[SignedScores]:

@@ -6,7 +6,7 @@ all the time, until one transaction switches everything at once. Whatever is int
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -14,17 +14,17 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from veilface.common.attested import SignedTemplate, TemplateStatement, verify_template
-from veilface.common.errors import DataLossError, FailedPreconditionError, Reason, UnavailableError, VeilfaceError
-from veilface.common.identities import KEYS_IDENTITY
+from veilface.common.attested import SignedTemplate, verify_template
+from veilface.common.errors import FailedPreconditionError, Reason, UnavailableError, VeilfaceError
+from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY
 from veilface.common.names import GalleryName, KeyVersionName
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import TrustStore
-from veilface.crypto.contract import TemplateComparer, TemplateSpace, TemplateUse
+from veilface.crypto.contract import TemplateComparer, TemplateSpace
 from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.patience import run_patiently
-from veilface.matching.domain.records import BlobReference, Gallery
+from veilface.matching.domain.records import BlobReference
 from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.segments.packer import SegmentPacker
 from veilface.matching.domain.store.database import Database
@@ -33,7 +33,6 @@ from veilface.matching.domain.store.moves import (
     Move,
     MovedTemplate,
     MoveRecords,
-    Progress,
     StoredTemplate,
 )
 from veilface.matching.domain.store.switching import SwitchRecords
@@ -137,27 +136,23 @@ class GalleryRotation:
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with lock:
             comparer = await self._comparers.get(str(target))
-            move = await self._storage.run(self._stores.moves.begin, name, target)
-            progress = await self._storage.run(self._stores.moves.progress, move)
-            yield _shown(progress, is_switched=move.is_switched)
-            if not move.is_switched:
-                for round_number in range(_MOST_ROUNDS):
-                    if round_number >= _ROUNDS_WITH_OPEN_DOORS:
-                        await self._storage.run(self._stores.moves.close_for, move, _DOORS_CLOSED_S)
-                    moved_count = progress.moved_count
-                    async for count in self._catch_up(move, comparer):
-                        moved_count += count
-                        yield _shown(Progress(moved_count, max(moved_count, progress.enrollment_count)))
-                    if await self._switch(move):
-                        break
-                    progress = await self._storage.run(self._stores.moves.progress, move)
-                else:
-                    raise UnavailableError(
-                        Reason.GALLERY_MOVING, f"more is enrolled in {name} than can be moved: try again later"
-                    )
+            for round_number in range(_MOST_ROUNDS):
+                move = await self._storage.run(self._stores.moves.begin, name, target)
                 progress = await self._storage.run(self._stores.moves.progress, move)
-                yield _shown(progress, is_switched=True)
-            await self._remove_old(move)
+                yield RotationProgress(progress.moved_count, progress.enrollment_count, move.is_switched)
+                if move.is_switched:
+                    await self._remove_old(move)
+                    return
+                if round_number >= _ROUNDS_WITH_OPEN_DOORS:
+                    await self._storage.run(self._stores.moves.close_for, move, _DOORS_CLOSED_S)
+                moved_count = progress.moved_count
+                async for count in self._catch_up(move, comparer):
+                    moved_count += count
+                    yield RotationProgress(moved_count, max(moved_count, progress.enrollment_count), is_switched=False)
+                await self._switch(move, comparer)
+            raise UnavailableError(
+                Reason.GALLERY_MOVING, f"more is enrolled in {name} than can be moved: try again later"
+            )
 
     async def _catch_up(self, move: Move, comparer: TemplateComparer) -> AsyncGenerator[int]:
         """Move what is not moved; answers after each batch how many enrollments it was."""
@@ -190,8 +185,15 @@ class GalleryRotation:
                 f"the key service does not move the template of {name} ({answer.message}); erase it, or restore it "
                 "from a backup, and go on",
             )
+        old = verify_template(self._trust, before.signed, (EMBEDDING_IDENTITY, KEYS_IDENTITY))
         statement = verify_template(self._trust, answer, (KEYS_IDENTITY,))
-        if not _is_what_was_asked_for(statement, move):
+        expected = replace(
+            old,
+            key_version=str(move.target),
+            ciphertext_sha256=statement.ciphertext_sha256,
+            create_time=statement.create_time,
+        )
+        if statement != expected:
             raise UnavailableError(
                 Reason.DEPENDENCY_UNAVAILABLE, f"the key service answered another template than that of {name}"
             )
@@ -216,32 +218,21 @@ class GalleryRotation:
             await run_patiently(self._storage, blob.keep)
         await run_patiently(self._storage, self._stores.moves.add_segment, move, segment, reference)
 
-    async def _switch(self, move: Move) -> bool:
-        switch = await run_patiently(self._storage, self._stores.switches.switch, move)
-        if switch is None:
-            return False
+    async def _switch(self, move: Move, comparer: TemplateComparer) -> None:
+        """Switch the gallery, unless something is not moved yet."""
+        places = await run_patiently(self._storage, self._stores.switches.switch, move)
+        if places is None:
+            return
         self._log.info(
             "gallery_switched", gallery=str(move.gallery.name), source=str(move.source), target=str(move.target)
         )
-        await self._library.forget_segments(switch.places)
-        for place in switch.places:
-            self._packer.mark(place)
-        return True
+        await self._library.forget_segments(places)
+        if comparer.supports_search:
+            for place in places:
+                self._packer.mark(place)
 
     async def _remove_old(self, move: Move) -> None:
         while await run_patiently(self._storage, self._stores.moves.remove_others, move, _REMOVED_PER_BATCH):
             pass
         await run_patiently(self._storage, self._stores.database.forget_erased_pages)
 
-
-def _shown(progress: Progress, *, is_switched: bool = False) -> RotationProgress:
-    return RotationProgress(progress.moved_count, progress.enrollment_count, is_switched)
-
-
-def _is_what_was_asked_for(statement: TemplateStatement, move: Move) -> bool:
-    gallery: Gallery = move.gallery
-    return (
-        statement.key_version == str(move.target)
-        and (statement.scheme, statement.profile) == (gallery.scheme, gallery.profile)
-        and (statement.model, statement.space, statement.use) == (gallery.model, gallery.space, TemplateUse.REFERENCE)
-    )

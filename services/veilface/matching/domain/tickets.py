@@ -31,6 +31,7 @@ class Answer:
         gallery: None if two templates are compared directly.
         subject: "galleries/{gallery}/subjects/{subject}" if one subject is verified, else empty.
         nonce: Names the answer.
+        reference_sha256: The digest of the reference if two templates are compared directly, else empty.
     """
 
     circuit: Circuit
@@ -39,13 +40,22 @@ class Answer:
     subject: str
     batch_count: int
     nonce: bytes
+    reference_sha256: bytes
 
     @classmethod
     def to(
-        cls, circuit: Circuit, probe: TemplateStatement, *, gallery: Gallery | None, batch_count: int, subject: str = ""
+        cls,
+        circuit: Circuit,
+        probe: TemplateStatement,
+        *,
+        gallery: Gallery | None,
+        batch_count: int,
+        subject: str = "",
+        reference_sha256: bytes = b"",
     ) -> "Answer":
         """A new answer."""
-        return cls(circuit, probe, gallery, subject, batch_count, secrets.token_bytes(NONCE_BYTES))
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return cls(circuit, probe, gallery, subject, batch_count, nonce, reference_sha256)
 
 
 class TicketIssuer:
@@ -76,6 +86,7 @@ class TicketIssuer:
             generation=answer.gallery.generation if answer.gallery is not None else 0,
             subject=answer.subject,
             probe_sha256=probe.ciphertext_sha256,
+            reference_sha256=answer.reference_sha256,
             ciphertext_sha256=hashlib.sha256(ciphertext).digest(),
             score_count=score_count,
             batch_index=batch_index,

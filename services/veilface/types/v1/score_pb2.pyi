@@ -98,6 +98,7 @@ class ScoreStatement(_message.Message):
     BATCH_COUNT_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_SHA256_FIELD_NUMBER: _builtins.int
     key_version: _builtins.str
     """The key version of both sides: "keys/{key}/versions/{version}"."""
     scheme: _template_pb2.Scheme.ValueType
@@ -130,6 +131,10 @@ class ScoreStatement(_message.Message):
     """The number of batches in the answer it belongs to, at least 1."""
     nonce: _builtins.bytes
     """Random, 16 bytes, the same for every batch of one answer. An answer can be decided once."""
+    reference_sha256: _builtins.bytes
+    """The SHA-256 of the reference's ciphertext, 32 bytes, when two templates were compared directly; empty otherwise. It
+    is what answers are counted by where no subject is known.
+    """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the ticket stops being accepted."""
@@ -154,10 +159,11 @@ class ScoreStatement(_message.Message):
         batch_count: _builtins.int = ...,
         nonce: _builtins.bytes = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_count", b"batch_count", "batch_index", b"batch_index", "ciphertext_sha256", b"ciphertext_sha256", "circuit", b"circuit", "dimension", b"dimension", "expire_time", b"expire_time", "gallery", b"gallery", "generation", b"generation", "key_version", b"key_version", "metric", b"metric", "model", b"model", "nonce", b"nonce", "probe_sha256", b"probe_sha256", "profile", b"profile", "scheme", b"scheme", "score_count", b"score_count", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_count", b"batch_count", "batch_index", b"batch_index", "ciphertext_sha256", b"ciphertext_sha256", "circuit", b"circuit", "dimension", b"dimension", "expire_time", b"expire_time", "gallery", b"gallery", "generation", b"generation", "key_version", b"key_version", "metric", b"metric", "model", b"model", "nonce", b"nonce", "probe_sha256", b"probe_sha256", "profile", b"profile", "reference_sha256", b"reference_sha256", "scheme", b"scheme", "score_count", b"score_count", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

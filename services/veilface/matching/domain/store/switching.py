@@ -1,7 +1,5 @@
 """The one transaction in which a gallery goes from one key version to the next."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
@@ -25,25 +23,16 @@ from veilface.matching.domain.store.schema import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """A gallery that has switched.
-
-    Attributes:
-        places: Its segments: packed copies of them are of no use any more.
-    """
-
-    places: tuple[SegmentPlace, ...]
-
-
 class SwitchRecords:
     """Switches galleries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def switch(self, move: Move) -> Switch | None:
+    def switch(self, move: Move) -> list[SegmentPlace] | None:
         """Switch the gallery with everything in it, if everything is moved; None if something is not.
+
+        Answers its segments: packed copies of them are of no use any more.
 
         Empty slots between others go, and the segments are told apart from their former selves by a new generation.
 
@@ -57,7 +46,8 @@ class SwitchRecords:
             if _is_incomplete(connection, move):
                 return None
             _switch_rows(connection, move)
-            for segment in connection.scalars(select(SegmentRow.number).where(SegmentRow.gallery_uid == uid)).all():
+            numbers = connection.scalars(select(SegmentRow.number).where(SegmentRow.gallery_uid == uid)).all()
+            for segment in numbers:
                 filled_slots = _switch_blob(connection, move, segment)
                 _close_gaps(connection, uid, segment, filled_slots)
             generation = gallery.generation + 1
@@ -73,8 +63,7 @@ class SwitchRecords:
             )
             connection.execute(update(MoveRow).where(MoveRow.gallery_uid == uid).values(closed_until_us=0))
             connection.execute(delete(MovedSegmentRow).where(MovedSegmentRow.gallery_uid == uid))
-            numbers = connection.scalars(select(SegmentRow.number).where(SegmentRow.gallery_uid == uid)).all()
-        return Switch(tuple(SegmentPlace(uid, number) for number in numbers))
+        return [SegmentPlace(uid, number) for number in numbers]
 
 
 def _is_incomplete(connection: Connection, move: Move) -> bool:
