@@ -10,7 +10,7 @@ from veilface.cli.output import Output
 
 @contextmanager
 def progress_bar(output: Output, what: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show progress while the block runs; call what it yields with the number of items done. Silent unless a person watches."""
+    """Show progress while the block runs; tell what it yields how many are done. Silent unless a person watches."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=output.errors, transient=True, disable=not output.errors.is_terminal) as progress:
         task = progress.add_task(what, total=total)

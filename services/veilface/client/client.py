@@ -10,6 +10,7 @@ from typing import Final, Self
 import grpc
 
 from veilface.client.calls import ServiceCalls, Trail
+from veilface.client.current_version import ask_current
 from veilface.client.decisions import DecisionMaker
 from veilface.client.extraction import Extractor, TemplateOrder
 from veilface.client.faces import Extraction, FaceSelection, Model
@@ -54,6 +55,7 @@ class VeilfaceClient:
 
     Attributes:
         keys: The keys.
+        public_keys: Their public halves.
         galleries: The galleries.
         enrollments: Their enrollments.
         subjects: Their subjects.
@@ -76,7 +78,8 @@ class VeilfaceClient:
         self.galleries = Galleries(*matching)
         self.enrollments = Enrollments(*matching)
         self.subjects = Subjects(*matching)
-        self.imports = Imports(*matching, PublicKeys(*keys), settings.import_signer)
+        self.public_keys = PublicKeys(*keys)
+        self.imports = Imports(*matching, self.public_keys, settings.import_signer)
         self._extractor = Extractor(*embedding)
         self._matcher = Matcher(*matching)
         self._decisions = DecisionMaker(*keys)
@@ -160,7 +163,7 @@ class VeilfaceClient:
     ) -> Verification:
         """Decide whether two images show the same person, without enrolling anybody."""
         trail = Trail()
-        probe_use = probe_use_of(self.keys.get(parse_key_or_version(name_of_key(key)).key).scheme)
+        probe_use = probe_use_of(self.keys.get(parse_key_or_version(name_of_key(key)).key, trail).scheme)
         templates = [
             self._template(image, TemplateOrder(use=use, key=name_of_key(key), faces=faces), trail)
             for image, use in ((reference, TemplateUse.REFERENCE), (probe, probe_use))
@@ -194,9 +197,13 @@ class VeilfaceClient:
             request_id: The same id answers the same enrollment; None: a new one.
         """
         trail = Trail()
-        order = _order(self.galleries.get(gallery, trail), TemplateUse.REFERENCE, faces)
-        extraction = self._extractor.extract(image, order, trail)
-        return self._enroll(gallery, extraction, subject, labels or {}, request_id or uuid.uuid4().hex, trail)
+        request_id = request_id or uuid.uuid4().hex
+
+        def ask(current: Gallery) -> Enrolled:
+            extraction = self._extractor.extract(image, _order(current, TemplateUse.REFERENCE, faces), trail)
+            return self._enroll(gallery, extraction, subject, labels or {}, request_id, trail)
+
+        return ask_current(lambda: self.galleries.get(gallery, trail), ask)
 
     def enroll_many(
         self,
@@ -213,7 +220,8 @@ class VeilfaceClient:
         Raises:
             VeilfaceError: If the gallery does not exist or a service fails as a whole.
         """
-        order = _order(self.galleries.get(gallery), TemplateUse.REFERENCE, faces)
+        known = self.galleries.get(gallery)
+        order = _order(known, TemplateUse.REFERENCE, faces)
         taken: list[Photograph] = []
 
         def images() -> Iterator[Image]:
@@ -222,7 +230,8 @@ class VeilfaceClient:
                 yield photograph.image
 
         for position, extraction in self._extractor.extract_many(images(), order):
-            yield EnrollmentOutcome(taken[position], self._enroll_outcome(gallery, taken[position], extraction))
+            result = self._enroll_outcome(known, taken[position], extraction, faces)
+            yield EnrollmentOutcome(taken[position], result)
 
     def verify(
         self,
@@ -243,13 +252,17 @@ class VeilfaceClient:
             faces: Which face to take if there are several.
         """
         trail = Trail()
-        probe = self._template(image, _order(self.galleries.get(gallery, trail), TemplateUse.PROBE, faces), trail)
-        return self._verify(gallery, subject, probe, operating_point, trail)
+
+        def ask(current: Gallery) -> Verification:
+            probe = self._template(image, _order(current, TemplateUse.PROBE, faces), trail)
+            return self._verify(gallery, subject, probe, operating_point, trail)
+
+        return ask_current(lambda: self.galleries.get(gallery, trail), ask)
 
     def verify_template(
         self, gallery: str, subject: str, probe: SignedTemplate, *, operating_point: str = ""
     ) -> Verification:
-        """The same for a template that was extracted before."""
+        """The same for a template that was extracted before, under the key version that the gallery has now."""
         return self._verify(gallery, subject, probe, operating_point, Trail())
 
     def identify(
@@ -271,13 +284,17 @@ class VeilfaceClient:
             faces: Which face to take if there are several.
         """
         trail = Trail()
-        probe = self._template(image, _order(self.galleries.get(gallery, trail), TemplateUse.PROBE, faces), trail)
-        return self._identify(gallery, probe, top_k, operating_point, trail)
+
+        def ask(current: Gallery) -> Identification:
+            probe = self._template(image, _order(current, TemplateUse.PROBE, faces), trail)
+            return self._identify(gallery, probe, top_k, operating_point, trail)
+
+        return ask_current(lambda: self.galleries.get(gallery, trail), ask)
 
     def identify_template(
         self, gallery: str, probe: SignedTemplate, *, top_k: int = 1, operating_point: str = ""
     ) -> Identification:
-        """The same for a template that was extracted before."""
+        """The same for a template that was extracted before, under the key version that the gallery has now."""
         return self._identify(gallery, probe, top_k, operating_point, Trail())
 
     def _template(self, image: Image, order: TemplateOrder, trail: Trail) -> SignedTemplate:
@@ -330,13 +347,23 @@ class VeilfaceClient:
         )
 
     def _enroll_outcome(
-        self, gallery: str, photograph: Photograph, extraction: Extraction | VeilfaceError
+        self, known: Gallery, photograph: Photograph, extraction: Extraction | VeilfaceError, faces: FaceSelection
     ) -> Enrolled | VeilfaceError:
-        if isinstance(extraction, VeilfaceError):
-            return extraction
-        trail = Trail([*extraction.steps])
+        request_id = uuid.uuid4().hex
+        about = (photograph.subject, photograph.labels, request_id)
+
+        def ask(current: Gallery) -> Enrolled:
+            if current is not known:
+                trail = Trail()
+                again = self._extractor.extract(photograph.image, _order(current, TemplateUse.REFERENCE, faces), trail)
+                return self._enroll(known.name, again, *about, trail)
+            if isinstance(extraction, VeilfaceError):
+                raise extraction
+            return self._enroll(known.name, extraction, *about, Trail([*extraction.steps]))
+
+        descriptions = chain((known,), iter(lambda: self.galleries.get(known.name), None))
         try:
-            return self._enroll(gallery, extraction, photograph.subject, photograph.labels, uuid.uuid4().hex, trail)
+            return ask_current(lambda: next(descriptions), ask)
         except VeilfaceError as error:
             return error
 

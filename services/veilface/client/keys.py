@@ -96,10 +96,10 @@ class Keys:
             request.scheme = scheme_to_proto(scheme)
         return key_from_proto(self._calls.unary(self._stub.CreateKey, "CreateKey", request, Trail()))
 
-    def get(self, key: str) -> Key:
+    def get(self, key: str, trail: Trail | None = None) -> Key:
         """Describe a key. Raises NotFoundError KEY_NOT_FOUND."""
         request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
-        return key_from_proto(self._calls.unary(self._stub.GetKey, "GetKey", request, Trail()))
+        return key_from_proto(self._calls.unary(self._stub.GetKey, "GetKey", request, trail or Trail()))
 
     def list(self) -> list[Key]:
         """All keys in order of their names."""

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from veilface.types.v1 import template_pb2
 
 _EXCERPT_BYTES = 8
 
@@ -24,9 +26,11 @@ class PayloadKind(StrEnum):
 
     IMAGE = "image"
     TEMPLATE = "encrypted template"
+    PLAINTEXT_PROBE = "probe in the clear"
     SCORES = "encrypted scores"
 
 
+_NOT_ENCRYPTED = frozenset((PayloadKind.IMAGE, PayloadKind.PLAINTEXT_PROBE))
 _KINDS: dict[tuple[str, str], PayloadKind] = {
     ("veilface.embedding.v1.ExtractTemplatesRequest", "image"): PayloadKind.IMAGE,
     ("veilface.types.v1.Template", "ciphertext"): PayloadKind.TEMPLATE,
@@ -42,7 +46,7 @@ class Payload:
         kind: What they are.
         count: How many there were.
         total_bytes: Their size together.
-        excerpt: Eight bytes from the middle of the first ciphertext, in hexadecimal; empty for images.
+        excerpt: Eight bytes from the middle of the first ciphertext, in hexadecimal; empty for what is not encrypted.
     """
 
     kind: PayloadKind
@@ -92,10 +96,24 @@ def payloads_of(messages: Iterable[Message]) -> tuple[Payload, ...]:
 def _walk(message: Message) -> Iterator[tuple[PayloadKind, bytes]]:
     for field, value in message.ListFields():
         kind = _KINDS.get((message.DESCRIPTOR.full_name, field.name))
-        if kind is not None:
+        if kind is PayloadKind.TEMPLATE and isinstance(message, template_pb2.Template):
+            yield _template_kind(message), value
+        elif kind is not None:
             yield kind, value
         for inner in _messages_in(field, value):
             yield from _walk(inner)
+
+
+def _template_kind(message: template_pb2.Template) -> PayloadKind:
+    statement = template_pb2.TemplateStatement()
+    try:
+        statement.ParseFromString(message.statement)
+    except DecodeError:
+        # Nobody vouches for it being encrypted.
+        return PayloadKind.PLAINTEXT_PROBE
+    if statement.use == template_pb2.TEMPLATE_USE_PLAINTEXT_PROBE:
+        return PayloadKind.PLAINTEXT_PROBE
+    return PayloadKind.TEMPLATE
 
 
 def _messages_in(field: FieldDescriptor, value: Any) -> Iterable[Message]:
@@ -107,7 +125,7 @@ def _messages_in(field: FieldDescriptor, value: Any) -> Iterable[Message]:
 
 
 def _excerpt(kind: PayloadKind, data: bytes) -> str:
-    if kind is PayloadKind.IMAGE:
+    if kind in _NOT_ENCRYPTED:
         return ""
     # A ciphertext begins with a header, the same in all of them.
     middle = max(0, (len(data) - _EXCERPT_BYTES) // 2)

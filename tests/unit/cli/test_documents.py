@@ -80,7 +80,7 @@ def test_no_document_holds_a_template(veilface: Run, fakes: Fakes, photograph: s
 def test_keys_are_described_with_their_fingerprints(veilface: Run, fakes: Fakes) -> None:
     created = veilface("keys", "create", "staff", "--json").document
     assert created == veilface("keys", "show", "staff", "--json").document
-    assert veilface("keys", "list", "--json").document == {"keys": [created]}
+    assert created in veilface("keys", "list", "--json").document["keys"]
     assert created["versions"][0]["public_key_sha256"] == "00" * 32
 
 
@@ -112,7 +112,7 @@ def test_models_are_listed(veilface: Run, fakes: Fakes) -> None:
         ("compare", "{photograph}", "{photograph}", "--steps"),
         ("identify", "staff", "{photograph}", "--steps"),
         ("enroll", "staff", "{photograph}", "--subject", "ada"),
-        ("keys", "create", "other"),
+        ("keys", "create", "mine"),
         ("keys", "list"),
         ("gallery", "show", "staff"),
         ("gallery", "list"),

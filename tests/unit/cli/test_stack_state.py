@@ -16,7 +16,7 @@ from veilface.cli.local_stack.record import RunningProcess, StackRecord, exclusi
 from veilface.cli.local_stack.services import service_process
 from veilface.client import ClientSettings
 from veilface.common.errors import ConfigurationError, FailedPreconditionError, Reason
-from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY
+from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY, OPERATOR_IDENTITY
 from veilface.common.signing import TrustStore
 
 ADDRESSES = {"embedding": "127.0.0.1:1", "keys": "127.0.0.1:2", "matching": "127.0.0.1:3"}
@@ -33,7 +33,7 @@ def test_only_the_owner_may_look_inside(layout: StateLayout) -> None:
     assert layout.root.stat().st_mode & 0o777 == 0o700
     ensure_credentials(layout)
     private = [*layout.certificates.glob("*.key"), *layout.signing.iterdir(), layout.master_key]
-    assert len(private) == 10
+    assert len(private) == 11
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 
@@ -63,7 +63,7 @@ def test_each_service_trusts_only_those_it_must(layout: StateLayout) -> None:
     ensure_credentials(layout)
     matching = TrustStore.from_file(layout.trust / "matching.json")
     keys = TrustStore.from_file(layout.trust / "keys.json")
-    assert matching.identities == {EMBEDDING_IDENTITY, KEYS_IDENTITY}
+    assert matching.identities == {EMBEDDING_IDENTITY, KEYS_IDENTITY, OPERATOR_IDENTITY}
     assert keys.identities == {EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY}
 
 

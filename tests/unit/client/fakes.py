@@ -31,7 +31,8 @@ NO_FACE = b"a photograph of a tree"
 
 def template(ciphertext: bytes) -> template_pb2.Template:
     signature = template_pb2.Signature(signer="spiffe://veilface/embedding", key_id=bytes(8), value=bytes(64))
-    return template_pb2.Template(statement=b"statement", ciphertext=ciphertext, signature=signature)
+    statement = template_pb2.TemplateStatement(key_version=KEY_VERSION).SerializeToString()
+    return template_pb2.Template(statement=statement, ciphertext=ciphertext, signature=signature)
 
 
 def score_batch(batch_index: int, ciphertext: bytes = bytes(100)) -> score_pb2.ScoreBatch:
@@ -99,25 +100,12 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     identifications: list[list[Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._add("default")
+        self._add("other")
+
     def CreateKey(self, request: Any, context: Any) -> Any:
-        key = key_service_pb2.Key(
-            name=f"keys/{request.key_id}",
-            scheme=template_pb2.SCHEME_CKKS_PACKED,
-            profile="ckks-packed-128",
-            primary_version=1,
-            versions=[
-                key_service_pb2.KeyVersion(
-                    name=f"keys/{request.key_id}/versions/1",
-                    version=1,
-                    state=key_service_pb2.KeyVersion.STATE_ENABLED,
-                    public_key_sha256=bytes(32),
-                    public_key_bytes=1000,
-                    evaluation_keys_bytes=2_000_000,
-                )
-            ],
-        )
-        self.keys[key.name] = key
-        return key
+        return self._add(request.key_id)
 
     def GetKey(self, request: Any, context: Any) -> Any:
         if request.name not in self.keys:
@@ -148,6 +136,25 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         return key_service_pb2.DecideIdentificationResponse(
             candidates=candidates, threshold_profile=f"{MODEL}/balanced", score_count=6
         )
+
+    def _add(self, key_id: str) -> Any:
+        version = key_service_pb2.KeyVersion(
+            name=f"keys/{key_id}/versions/1",
+            version=1,
+            state=key_service_pb2.KeyVersion.STATE_ENABLED,
+            public_key_sha256=bytes(32),
+            public_key_bytes=1000,
+            evaluation_keys_bytes=2_000_000,
+        )
+        key = key_service_pb2.Key(
+            name=f"keys/{key_id}",
+            scheme=template_pb2.SCHEME_CKKS_PACKED,
+            profile="ckks-packed-128",
+            primary_version=1,
+            versions=[version],
+        )
+        self.keys[key.name] = key
+        return key
 
 
 @dataclass

@@ -1,6 +1,9 @@
+import pytest
+
 from veilface.client.steps import Payload, PayloadKind, payloads_of
 from veilface.embedding.v1 import embedding_service_pb2
 from veilface.keys.v1 import key_service_pb2
+from veilface.matching.v1 import matching_service_pb2
 from veilface.types.v1 import score_pb2, template_pb2
 
 
@@ -24,6 +27,20 @@ def test_payloads_are_found_however_deep_they_are() -> None:
         response=embedding_service_pb2.ExtractTemplatesResponse(faces=[face, face])
     )
     assert payloads_of([response]) == (Payload(PayloadKind.TEMPLATE, 2, 10, b"short".hex()),)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        template_pb2.TemplateStatement(use=template_pb2.TEMPLATE_USE_PLAINTEXT_PROBE).SerializeToString(),
+        b"\xff\xff\xff not a statement",
+    ],
+    ids=["vouched for as plaintext", "not vouched for"],
+)
+def test_a_probe_in_the_clear_is_called_so_and_never_quoted(statement: bytes) -> None:
+    probe = template_pb2.Template(statement=statement, ciphertext=bytes(range(100)))
+    request = matching_service_pb2.CompareTemplatesRequest(probe=probe)
+    assert payloads_of([request]) == (Payload(PayloadKind.PLAINTEXT_PROBE, 1, 100, ""),)
 
 
 def test_a_message_without_payloads_has_none() -> None:

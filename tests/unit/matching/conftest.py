@@ -1,15 +1,15 @@
 """A matching service over a real record store, with a scheme that encrypts nothing: its templates are float64."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from veilface.common.attested import TemplateStatement, sign_template, verify_scores
+from veilface.common.attested import SignedTemplate, TemplateStatement, sign_template, verify_scores, verify_template
 from veilface.common.errors import InvalidCiphertextError, NotFoundError, Reason
-from veilface.common.identities import EMBEDDING_IDENTITY, MATCHING_IDENTITY
+from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import GalleryName, KeyName
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import Signer, TrustStore
@@ -106,6 +106,42 @@ class PlainKeys:
         return PublicMaterial(Scheme.CKKS_PACKED, PROFILE, name, b"public", b"evaluation")
 
 
+class PlainReencryption:
+    """Stands for the key service: what it moves to version n+1 has scores twice as large as under version n.
+
+    Attributes:
+        before: Awaited before each batch, with its templates; may raise.
+    """
+
+    def __init__(self, comparer):
+        self.signer = Signer.generate(KEYS_IDENTITY)
+        self.comparer = comparer
+        self.batches = []
+        self.segments = []
+        self.before = None
+
+    async def move_templates(self, source, target, templates):
+        if self.before is not None:
+            await self.before()
+        self.batches.append(len(templates))
+        return [self._moved(target, template) for template in templates]
+
+    async def move_segment(self, source, target, space, slots, serialized):
+        if self.before is not None:
+            await self.before()
+        self.segments.append(len(slots))
+        segment = self.comparer.new_segment(space)
+        rows = self.comparer.segment_from_bytes(serialized, space).rows
+        segment.rows[: len(slots)] = 2 * rows[slots]
+        return segment.to_bytes()
+
+    def _moved(self, target, signed: SignedTemplate):
+        statement = verify_template(self.trust, signed, (EMBEDDING_IDENTITY, KEYS_IDENTITY))
+        ciphertext = signed.ciphertext[:1] + (2 * _vector(signed.ciphertext)).tobytes()
+        moved = replace(statement, key_version=str(target), ciphertext_sha256=hashlib.sha256(ciphertext).digest())
+        return sign_template(self.signer, moved, ciphertext)
+
+
 @dataclass(eq=False)
 class DictCache:
     """A shared cache in a dictionary, which can be taken down."""
@@ -199,7 +235,7 @@ class Embedder:
 class World:
     """One replica on a record store; several worlds may share one."""
 
-    def __init__(self, path, embedder, shared, comparer, **limits):
+    def __init__(self, path, embedder, shared, comparer, blobs=None, **limits):
         self.database = Database(f"sqlite:///{path}")
         migrate(self.database)
         self.embedder = embedder
@@ -207,6 +243,14 @@ class World:
         self.comparer = comparer
         self.events = Events()
         self.keys = PlainKeys()
+        self.reencryption = PlainReencryption(comparer)
+        trust = TrustStore(
+            {
+                EMBEDDING_IDENTITY: [embedder.signer.public_key_bytes],
+                KEYS_IDENTITY: [self.reencryption.signer.public_key_bytes],
+            }
+        )
+        self.reencryption.trust = trust
         self.signer = Signer.generate(MATCHING_IDENTITY)
         self.compute = BoundedPool(2, 64)
         self.storage = BoundedPool(4, 64)
@@ -215,12 +259,14 @@ class World:
             identity=read_identity(self.database),
             caches=[shared],
             keys=self.keys,
+            reencryption=self.reencryption,
             load_comparer=lambda _: comparer,
-            trust=TrustStore({EMBEDDING_IDENTITY: [embedder.signer.public_key_bytes]}),
+            trust=trust,
             signer=self.signer,
             events=self.events,
             compute=self.compute,
             storage=self.storage,
+            blobs=blobs,
         )
         sizes = {
             "memory_bytes": 1 << 20,
@@ -237,21 +283,21 @@ class World:
         values = {"name": gallery, "key": KeyName("faces"), "model": "", "dimension": 0, "metric": Metric.COSINE}
         return await self.matching.galleries.create(NewGallery(**(values | changes)))
 
-    async def enroll(self, subject, vector, request_id=None, gallery=GALLERY, labels=None):
-        template = self.embedder.reference(vector)
+    async def enroll(self, subject, vector, request_id=None, gallery=GALLERY, labels=None, **changes):
+        template = self.embedder.reference(vector, **changes)
         request_id = request_id or f"{subject}-{hash(np.asarray(vector).tobytes())}"
         return await self.matching.enrollments.enroll(
             NewEnrollment(gallery.subject(subject), labels or {}, request_id, template)
         )
 
-    async def search(self, vector, gallery=GALLERY):
+    async def search(self, vector, gallery=GALLERY, **changes):
         """The parts of the answer."""
-        return [part async for part in self.matching.search.search(gallery, self.embedder.probe(vector))]
+        return [part async for part in self.matching.search.search(gallery, self.embedder.probe(vector, **changes))]
 
-    async def scores(self, vector, gallery=GALLERY):
+    async def scores(self, vector, gallery=GALLERY, **changes):
         """Enrollment number -> score."""
         found = {}
-        for part in await self.search(vector, gallery):
+        for part in await self.search(vector, gallery, **changes):
             if part.segment is None:
                 continue
             numbers = [

@@ -57,3 +57,12 @@ def decide(
     from veilface.cli.bench.measurement import show
 
     show("Decision", measure_decide(profile, n, dim), as_json=json)
+
+
+@app.command("import")
+def whole_search(n: Count = 1_000_000, dim: Dimension = 128, json: Json = False) -> None:
+    """Bulk import into a real local stack, and whole searches through it, with where their time and memory go."""
+    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.whole_search import measure_whole_search
+
+    show("Import and whole search", measure_whole_search(n, dim), as_json=json)

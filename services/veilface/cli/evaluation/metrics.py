@@ -88,10 +88,14 @@ def area_under_curve(scores: LabelledScores) -> float:
 
 
 def equal_error_rate(scores: LabelledScores) -> float:
-    """The mean of FMR and FNMR at the threshold, among all scores, where they differ least."""
-    fmr, fnmr = rates_at(scores, np.unique(scores.similarities))
-    gaps, means = np.abs(fmr - fnmr), (fmr + fnmr) / 2
-    return float(means[np.lexsort((means, gaps))[0]])
+    """Where FMR and FNMR are equal, on straight lines between the thresholds at which pairs change sides."""
+    fmr, fnmr = rates_at(scores, np.append(np.unique(scores.similarities), np.inf))
+    # The difference falls from 1 to -1.
+    after = int(np.argmax(fmr <= fnmr))
+    before = after - 1
+    excess, lack = fmr[before] - fnmr[before], fnmr[after] - fmr[after]
+    way = excess / (excess + lack)
+    return float(fmr[before] + way * (fmr[after] - fmr[before]))
 
 
 def sensitivity_index(mated: Similarities, non_mated: Similarities) -> float | None:

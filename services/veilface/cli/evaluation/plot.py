@@ -64,7 +64,9 @@ def draw(evaluation: Evaluation, path: Path) -> None:
         "xtick.color": _INK,
         "ytick.color": _INK,
         "text.color": _INK,
-        "legend.frameon": False,
+        "legend.facecolor": "white",
+        "legend.edgecolor": "white",
+        "legend.framealpha": 0.9,
         "legend.fontsize": 8,
         "svg.fonttype": "none",
     }
@@ -159,6 +161,7 @@ def _draw_roc(axes: "Axes", evaluation: Evaluation) -> None:
     axes.set_xlim(floor, 1.15)
     decades = [10.0**power for power in range(-9, 1) if 10.0**power > edge]
     axes.set_xticks([none, *decades], labels=["none", *(f"{100 * decade:g} %" for decade in decades)])
+    axes.minorticks_off()
     axes.set_ylim(-3, 104)
     axes.set_title("ROC")
     axes.set_xlabel("false match rate")

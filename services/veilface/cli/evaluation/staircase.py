@@ -50,11 +50,12 @@ def passed_threshold(similarities: Similarities, thresholds: NDArray[np.float64]
 
 
 def _turns(scores: LabelledScores) -> NDArray[np.float64]:
-    """Halfway between neighbors of different kinds: between these thresholds no order of pairs changes the AUC."""
-    order = np.argsort(scores.similarities, kind="stable")
-    ordered, is_mated = scores.similarities[order], scores.is_mated[order]
-    turns = np.flatnonzero(is_mated[1:] != is_mated[:-1])
+    """Halfway between neighboring scores, except where both are of the same kind only: their order changes no AUC."""
+    distinct = np.unique(scores.similarities)
+    has_mated, has_others = np.isin(distinct, scores.mated), np.isin(distinct, scores.non_mated)
+    is_turn = (has_mated[:-1] | has_mated[1:]) & (has_others[:-1] | has_others[1:])
+    turns = np.flatnonzero(is_turn)
     if turns.size > _MOST_TURNS:
         turns = turns[np.linspace(0, turns.size - 1, _MOST_TURNS).astype(np.intp)]
-    halfway: NDArray[np.float64] = (ordered[turns] + ordered[turns + 1]) / 2
+    halfway: NDArray[np.float64] = (distinct[turns] + distinct[turns + 1]) / 2
     return halfway

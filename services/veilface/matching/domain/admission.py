@@ -41,8 +41,8 @@ def check_gallery(statement: TemplateStatement | SegmentStatement, gallery: Gall
     if statement.key_version != gallery.key_version:
         raise FailedPreconditionError(
             Reason.WRONG_KEY_VERSION,
-            f"the template's key version is {statement.key_version!r}, that of {of} is {gallery.key_version!r}: extract "
-            "the face again under that one",
+            f"the template's key version is {statement.key_version!r}, that of {of} is {gallery.key_version!r}: "
+            "extract the face again under that one",
         )
     _check_equal(Reason.WRONG_PARAMETERS, "scheme", statement.scheme.value, gallery.scheme.value, of)
     _check_equal(Reason.WRONG_PARAMETERS, "profile", statement.profile, gallery.profile, of)

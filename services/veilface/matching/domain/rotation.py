@@ -138,15 +138,15 @@ class GalleryRotation:
             comparer = await self._comparers.get(str(target))
             for round_number in range(_MOST_ROUNDS):
                 move = await self._storage.run(self._stores.moves.begin, name, target)
+                if round_number >= _ROUNDS_WITH_OPEN_DOORS and not move.is_switched:
+                    await self._storage.run(self._stores.moves.close_for, move, _DOORS_CLOSED_S)
                 progress = await self._storage.run(self._stores.moves.progress, move)
                 yield RotationProgress(progress.moved_count, progress.enrollment_count, move.is_switched)
                 if move.is_switched:
                     await self._remove_old(move)
                     return
-                if round_number >= _ROUNDS_WITH_OPEN_DOORS:
-                    await self._storage.run(self._stores.moves.close_for, move, _DOORS_CLOSED_S)
                 moved_count = progress.moved_count
-                async for count in self._catch_up(move, comparer):
+                async for count in self._catch_up(move, comparer, progress.last_enrollment):
                     moved_count += count
                     yield RotationProgress(moved_count, max(moved_count, progress.enrollment_count), is_switched=False)
                 await self._switch(move, comparer)
@@ -154,15 +154,15 @@ class GalleryRotation:
                 Reason.GALLERY_MOVING, f"more is enrolled in {name} than can be moved: try again later"
             )
 
-    async def _catch_up(self, move: Move, comparer: TemplateComparer) -> AsyncGenerator[int]:
-        """Move what is not moved; answers after each batch how many enrollments it was."""
+    async def _catch_up(self, move: Move, comparer: TemplateComparer, last: int) -> AsyncGenerator[int]:
+        """Move what is not moved, up to the enrollment `last`; answers after each batch how many enrollments it was."""
         for segment in await self._storage.run(self._stores.moves.unmoved_segments, move):
             await self._move_segment(move, comparer, segment)
             yield len(segment.slots)
         after = 0
         while True:
             stored = await run_patiently(
-                self._storage, self._stores.moves.unmoved_templates, move, after, _TEMPLATES_PER_BATCH
+                self._storage, self._stores.moves.unmoved_templates, move, after, last, _TEMPLATES_PER_BATCH
             )
             if not stored:
                 return
@@ -235,4 +235,3 @@ class GalleryRotation:
         while await run_patiently(self._storage, self._stores.moves.remove_others, move, _REMOVED_PER_BATCH):
             pass
         await run_patiently(self._storage, self._stores.database.forget_erased_pages)
-

@@ -181,4 +181,4 @@ class RowScorer:
 
 
 def _only_template(snapshot: SegmentSnapshot) -> bytes:
-    return snapshot.content.template_sha256[0].tobytes()
+    return bytes(snapshot.content.template_sha256[0])

@@ -52,10 +52,15 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many of a gallery's enrollments have a template under the target version."""
+    """How many of a gallery's enrollments have a template under the target version.
+
+    Attributes:
+        last_enrollment: The number of the newest one, or of one that was erased since.
+    """
 
     moved_count: int
     enrollment_count: int
+    last_enrollment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +149,10 @@ class MoveRecords:
         """
         uid = move.gallery.uid
         with self._database.read() as connection:
-            total = connection.scalars(select(GalleryRow.enrollment_count).where(GalleryRow.uid == uid)).first()
-            if total is None:
+            gallery = connection.execute(
+                select(GalleryRow.enrollment_count, GalleryRow.next_enrollment).where(GalleryRow.uid == uid)
+            ).first()
+            if gallery is None:
                 raise _overtaken(move)
             has_moved_row = exists().where(
                 TemplateTable.gallery_uid == uid,
@@ -161,10 +168,10 @@ class MoveRecords:
             moved = connection.scalars(
                 select(func.count()).select_from(EnrollmentRow).where(EnrollmentRow.gallery_uid == uid, is_moved)
             ).one()
-        return Progress(moved, total)
+        return Progress(moved, gallery.enrollment_count, gallery.next_enrollment - 1)
 
-    def unmoved_templates(self, move: Move, after: int, count: int) -> list[StoredTemplate]:
-        """The next templates behind the enrollment `after` that are to be moved still.
+    def unmoved_templates(self, move: Move, after: int, last: int, count: int) -> list[StoredTemplate]:
+        """The next templates behind the enrollment `after`, up to that of `last`, that are to be moved still.
 
         Raises:
             DataLossError: If a stored ciphertext is not what was stored.
@@ -186,6 +193,7 @@ class MoveRecords:
                 & (TemplateTable.key_version == EnrollmentRow.key_version),
             )
             .where(is_unmoved_row(move.gallery.uid, move.target), EnrollmentRow.number > after)
+            .where(EnrollmentRow.number <= last)
             .order_by(EnrollmentRow.number)
             .limit(count)
         )

@@ -160,17 +160,13 @@ def _renumber(connection: Connection, gallery_uid: int, segment: int, old: list[
         table = EnrollmentRow.__table__
         connection.execute(
             update(EnrollmentRow)
-            .where(
-                table.c.gallery_uid == gallery_uid, table.c.segment == segment, table.c.slot == bindparam("old")
-            )
+            .where(table.c.gallery_uid == gallery_uid, table.c.segment == segment, table.c.slot == bindparam("old"))
             .values(slot=bindparam("new")),
             moves,
         )
 
 
 def _template_bytes(connection: Connection, gallery_uid: int) -> int:
-    rows = select(func.coalesce(func.sum(EnrollmentRow.template_bytes), 0)).where(
-        EnrollmentRow.gallery_uid == gallery_uid
-    )
-    blobs = select(func.coalesce(func.sum(SegmentRow.blob_bytes), 0)).where(SegmentRow.gallery_uid == gallery_uid)
-    return int(connection.scalars(rows).one()) + int(connection.scalars(blobs).one())
+    rows = select(func.sum(EnrollmentRow.template_bytes)).where(EnrollmentRow.gallery_uid == gallery_uid)
+    blobs = select(func.sum(SegmentRow.blob_bytes)).where(SegmentRow.gallery_uid == gallery_uid)
+    return sum(int(connection.scalars(query).one() or 0) for query in (rows, blobs))
