@@ -6,7 +6,7 @@ from typing import Any
 
 from veilface.client.faces import Face, Model
 from veilface.client.galleries import Enrollment, Gallery, Subject
-from veilface.client.keys import Key
+from veilface.client.keys import Key, KeyVersion
 from veilface.client.matching import SearchStatistics
 from veilface.client.results import Enrolled, Identification, Verification
 from veilface.client.steps import Payload, Step
@@ -21,18 +21,21 @@ def key_document(key: Key) -> dict[str, Any]:
         "profile": key.profile,
         "primary_version": key.primary_version,
         "create_time": _time(key.create_time),
-        "versions": [
-            {
-                "name": version.name,
-                "version": version.version,
-                "state": version.state,
-                "create_time": _time(version.create_time),
-                "public_key_sha256": version.public_key_sha256,
-                "public_key_bytes": version.public_key_bytes,
-                "evaluation_keys_bytes": version.evaluation_keys_bytes,
-            }
-            for version in key.versions
-        ],
+        "versions": [key_version_document(version) for version in key.versions],
+    }
+
+
+def key_version_document(version: KeyVersion) -> dict[str, Any]:
+    """A key version."""
+    return {
+        "name": version.name,
+        "version": version.version,
+        "state": version.state,
+        "create_time": _time(version.create_time),
+        "destroy_time": _time(version.destroy_time) if version.destroy_time is not None else None,
+        "public_key_sha256": version.public_key_sha256,
+        "public_key_bytes": version.public_key_bytes,
+        "evaluation_keys_bytes": version.evaluation_keys_bytes,
     }
 
 

@@ -66,6 +66,15 @@ class ServiceCalls:
         self._record(trail, name, started_s, (request,), responses)
         return responses
 
+    def open_stream(self, method: "Callable[..., Iterable[M]]", request: Message) -> Iterator[M]:
+        """One request, the responses as they come, without a time limit; not recorded. Errors as for `unary`."""
+        with self.failures():
+            stream: Any = method(request)
+            try:
+                yield from stream
+            finally:
+                stream.cancel()
+
     def client_stream(self, method: "Callable[..., M]", name: str, requests: Sequence[Message], trail: Trail) -> M:
         """All requests of a stream, one response; errors as for `unary`."""
         started_s = time.perf_counter()

@@ -361,9 +361,8 @@ class VeilfaceClient:
                 raise extraction
             return self._enroll(known.name, extraction, *about, Trail([*extraction.steps]))
 
-        descriptions = chain((known,), iter(lambda: self.galleries.get(known.name), None))
         try:
-            return ask_current(lambda: next(descriptions), ask)
+            return ask_current(lambda: self.galleries.get(known.name), ask, known)
         except VeilfaceError as error:
             return error
 

@@ -14,14 +14,15 @@ _LEFT_BEHIND: Final = frozenset(
 )
 
 
-def ask_current(describe: Callable[[], Gallery], ask: Callable[[Gallery], T]) -> T:
+def ask_current(describe: Callable[[], Gallery], ask: Callable[[Gallery], T], known: Gallery | None = None) -> T:
     """Ask under the gallery's key version; once more if it switched to another one meanwhile.
 
     Args:
         describe: Looks the gallery up.
         ask: Makes templates for the gallery as described, and does the rest with them.
+        known: The gallery when it was looked up last, if it was.
     """
-    gallery = describe()
+    gallery = known or describe()
     try:
         return ask(gallery)
     except VeilfaceError as error:

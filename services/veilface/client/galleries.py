@@ -1,6 +1,6 @@
 """Galleries, their subjects and their enrollments."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from veilface.common.attested import SignedTemplate, template_to_proto
 from veilface.common.conversion import metric_from_proto, metric_to_proto, scheme_from_proto
 from veilface.common.names import EnrollmentName, SubjectName
 from veilface.crypto.contract import Metric, Scheme
-from veilface.matching.v1 import gallery_service_pb2, gallery_service_pb2_grpc
+from veilface.matching.v1 import gallery_service_pb2, gallery_service_pb2_grpc, rotation_pb2
 
 _PAGE_SIZE = 1000
 
@@ -61,6 +61,20 @@ class Enrollment:
     key_version: str
     template_bytes: int
     create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RotationProgress:
+    """How far the move of a gallery to another key version is.
+
+    Attributes:
+        moved_count: How many enrollments have a template under the new version.
+        is_switched: Whether the gallery is under the new version already.
+    """
+
+    moved_count: int
+    enrollment_count: int
+    is_switched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,27 @@ class Galleries:
             return [gallery_from_proto(each) for each in page.galleries], page.next_page_token
 
         return [*pages(fetch)]
+
+    def rotate(self, gallery: str, key_version: str) -> Iterator[RotationProgress]:
+        """Move a gallery to a newer version of its key, or go on with a move that was interrupted.
+
+        Needs the operator's identity. Searches are answered all the time.
+
+        Args:
+            gallery: Its id or name.
+            key_version: "keys/{key}/versions/{version}".
+
+        Yields:
+            How far it is, until it is done.
+
+        Raises:
+            NotFoundError: GALLERY_NOT_FOUND or KEY_NOT_FOUND.
+            InvalidArgumentError: WRONG_KEY_VERSION for anything but a newer version of the gallery's key.
+            UnavailableError: If something does not answer; another call goes on where this one ended.
+        """
+        request = rotation_pb2.RotateGalleryRequest(name=str(parse_gallery(gallery)), key_version=key_version)
+        for message in self._calls.open_stream(self._stub.RotateGallery, request):
+            yield RotationProgress(message.moved_count, message.enrollment_count, message.switched)
 
     def delete(self, gallery: str) -> int:
         """Delete a gallery and answer how many enrollments went with it. Raises NotFoundError GALLERY_NOT_FOUND."""

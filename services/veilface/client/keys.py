@@ -1,12 +1,14 @@
 """Keys by name. Their secret halves stay in the key service; nothing here could hold one."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from veilface.client.calls import ServiceCalls, Trail, pages
-from veilface.client.names import parse_key
+from veilface.client.names import parse_key, parse_version
 from veilface.common.conversion import scheme_from_proto, scheme_to_proto
 from veilface.crypto.contract import Scheme
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
@@ -24,6 +26,7 @@ class KeyVersion:
         public_key_sha256: The fingerprint to compare out of band, in hexadecimal.
         public_key_bytes: The size of its public key.
         evaluation_keys_bytes: The size of its evaluation keys.
+        destroy_time: When its secret key will be or was destroyed; None before that is scheduled.
     """
 
     name: str
@@ -33,6 +36,7 @@ class KeyVersion:
     public_key_sha256: str
     public_key_bytes: int
     evaluation_keys_bytes: int
+    destroy_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,76 @@ class Keys:
         request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
         return key_from_proto(self._calls.unary(self._stub.GetKey, "GetKey", request, trail or Trail()))
 
+    def rotate(self, key: str) -> Key:
+        """Make a new version the primary one. Needs the operator's identity. What is stored stays where it is.
+
+        Raises:
+            NotFoundError: KEY_NOT_FOUND.
+            FailedPreconditionError: KEY_CHANGED if somebody else rotated it at the same time.
+        """
+        request = key_service_pb2.RotateKeyRequest(name=str(parse_key(key)))
+        return key_from_proto(self._calls.unary(self._stub.RotateKey, "RotateKey", request, Trail()))
+
+    def disable(self, version: str) -> KeyVersion:
+        """Refuse every use of a version, "staff/2", until it is enabled again. Needs the operator's identity."""
+        request = key_service_pb2.DisableKeyVersionRequest(name=str(parse_version(version)))
+        return _version(self._calls.unary(self._stub.DisableKeyVersion, "DisableKeyVersion", request, Trail()))
+
+    def enable(self, version: str) -> KeyVersion:
+        """Allow the use of a disabled version again. Needs the operator's identity."""
+        request = key_service_pb2.EnableKeyVersionRequest(name=str(parse_version(version)))
+        return _version(self._calls.unary(self._stub.EnableKeyVersion, "EnableKeyVersion", request, Trail()))
+
+    def destroy(self, version: str, delay: timedelta | None = None) -> KeyVersion:
+        """Destroy the secret key of a version. Needs the operator's identity.
+
+        Args:
+            version: "staff/2" or its name.
+            delay: Until then it can be restored, at most 365 days. Zero: at once and for good; None: one day.
+
+        Raises:
+            NotFoundError: KEY_NOT_FOUND.
+            FailedPreconditionError: If it is the primary version and enabled.
+        """
+        request = key_service_pb2.DestroyKeyVersionRequest(name=str(parse_version(version)))
+        if delay is not None and delay:
+            request.delay.FromTimedelta(delay)
+        elif delay is not None:
+            request.immediately = True
+        return _version(self._calls.unary(self._stub.DestroyKeyVersion, "DestroyKeyVersion", request, Trail()))
+
+    def restore(self, version: str) -> KeyVersion:
+        """Cancel a scheduled destruction; the version is disabled then. Needs the operator's identity."""
+        request = key_service_pb2.RestoreKeyVersionRequest(name=str(parse_version(version)))
+        return _version(self._calls.unary(self._stub.RestoreKeyVersion, "RestoreKeyVersion", request, Trail()))
+
+    def policy(self, key: str) -> policy_pb2.KeyPolicy:
+        """What a key may be used for. Raises NotFoundError KEY_NOT_FOUND."""
+        request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
+        return self._calls.unary(self._stub.GetKey, "GetKey", request, Trail()).policy
+
+    def set_policy(self, key: str, policy: policy_pb2.KeyPolicy) -> policy_pb2.KeyPolicy:
+        """Replace a key's policy and answer the new one. Needs the operator's identity.
+
+        Raises:
+            NotFoundError: KEY_NOT_FOUND.
+            InvalidArgumentError: INVALID_FIELD for a policy that makes no sense.
+        """
+        request = key_service_pb2.UpdateKeyRequest(
+            key=key_service_pb2.Key(name=str(parse_key(key)), policy=policy), update_mask=FieldMask(paths=["policy"])
+        )
+        return self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()).policy
+
+    def audit_records(self) -> Iterator[key_service_pb2.AuditRecord]:
+        """The audit log of the key service, oldest first. Needs the operator's identity."""
+
+        def fetch(token: str) -> tuple[Iterable[key_service_pb2.AuditRecord], str]:
+            request = key_service_pb2.ListAuditRecordsRequest(page_size=_PAGE_SIZE, page_token=token)
+            page = self._calls.unary(self._stub.ListAuditRecords, "ListAuditRecords", request, Trail())
+            return page.records, page.next_page_token
+
+        return pages(fetch)
+
     def list(self) -> list[Key]:
         """All keys in order of their names."""
 
@@ -135,4 +209,5 @@ def _version(message: key_service_pb2.KeyVersion) -> KeyVersion:
         public_key_sha256=message.public_key_sha256.hex(),
         public_key_bytes=message.public_key_bytes,
         evaluation_keys_bytes=message.evaluation_keys_bytes,
+        destroy_time=message.destroy_time.ToDatetime(tzinfo=UTC) if message.HasField("destroy_time") else None,
     )

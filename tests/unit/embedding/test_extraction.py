@@ -1,3 +1,4 @@
+import dataclasses
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +11,7 @@ from veilface.common.attested import verify_template
 from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason
 from veilface.common.identities import EMBEDDING_IDENTITY
 from veilface.common.signing import Signer, TrustStore
-from veilface.crypto.contract import Metric, PublicMaterial, TemplateSpace, TemplateUse
+from veilface.crypto.contract import Metric, PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import load_decrypter
@@ -18,7 +19,7 @@ from veilface.embedding.domain.encryption import EncryptorCache
 from veilface.embedding.domain.extraction import ExtractionLimits, ExtractionRequest, TemplateExtractor
 from veilface.embedding.domain.face.geometry import BoundingBox
 from veilface.embedding.domain.face.selection import FaceSelection
-from veilface.embedding.domain.pipeline import PipelineSet
+from veilface.embedding.domain.pipeline import PipelineSet, Scope
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RED, BLUE = BoundingBox(0, 0, 40, 40), BoundingBox(60, 0, 80, 80)
@@ -37,6 +38,16 @@ def picture() -> bytes:
 def extractor(*boxes: BoundingBox) -> TemplateExtractor:
     pipelines = PipelineSet([square_pipeline(*boxes), square_pipeline(*boxes, name="other/square/none")])
     return TemplateExtractor(pipelines, EncryptorCache(load_encryptor), SIGNER, ExtractionLimits(faces=2), lambda: NOW)
+
+
+def test_a_pipeline_for_another_scheme_is_refused(key: PublicMaterial) -> None:
+    # The control is every other test here: the same pipeline without a scope.
+    scope = Scope(Scheme.CKKS_TENSEAL, Metric.COSINE)
+    pipelines = PipelineSet([dataclasses.replace(square_pipeline(RED), scope=scope)])
+    parity = TemplateExtractor(pipelines, EncryptorCache(load_encryptor), SIGNER, ExtractionLimits(), lambda: NOW)
+    with pytest.raises(InvalidArgumentError) as raised:
+        parity.extract(request(), key)
+    assert raised.value.reason is Reason.UNSUPPORTED_BY_SCHEME
 
 
 def request(**changes: object) -> ExtractionRequest:

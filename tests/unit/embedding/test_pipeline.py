@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.unit.embedding.faces_in_images import square_pipeline
 
 from veilface.common.errors import ConfigurationError, FailedPreconditionError, InvalidArgumentError, Reason
+from veilface.crypto.contract import Metric, Scheme
 from veilface.embedding.domain.normalization import l2_normalize
-from veilface.embedding.domain.pipeline import PipelineName, PipelineSet
+from veilface.embedding.domain.pipeline import PipelineName, PipelineSet, Scope
 
 FIRST, SECOND = square_pipeline(name="a/b/c"), square_pipeline(name="d/e/f")
 
@@ -53,3 +56,20 @@ def test_an_embedding_without_direction_is_refused(values: list[float]) -> None:
     with pytest.raises(FailedPreconditionError) as raised:
         l2_normalize(np.array(values))
     assert raised.value.reason is Reason.EMBEDDING_OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("metric", Metric)
+def test_a_pipeline_without_a_scope_is_for_every_scheme_and_metric(scheme: Scheme, metric: Metric) -> None:
+    FIRST.check(scheme, metric)
+
+
+def test_a_pipeline_is_refused_outside_of_its_scope() -> None:
+    parity = dataclasses.replace(FIRST, scope=Scope(Scheme.CKKS_TENSEAL, Metric.COSINE))
+    parity.check(Scheme.CKKS_TENSEAL, Metric.COSINE)
+    with pytest.raises(InvalidArgumentError, match="ckks-tenseal only") as raised:
+        parity.check(Scheme.CKKS_PACKED, Metric.COSINE)
+    assert raised.value.reason is Reason.UNSUPPORTED_BY_SCHEME
+    with pytest.raises(InvalidArgumentError, match="cosine only") as raised:
+        parity.check(Scheme.CKKS_TENSEAL, Metric.SQUARED_EUCLIDEAN)
+    assert raised.value.reason is Reason.WRONG_METRIC

@@ -48,3 +48,9 @@ def test_deepface_looks_below_the_home_folder_unless_told_otherwise(monkeypatch:
     assert load_settings(EmbeddingSettings).embedding_deepface_home == Path.home()
     monkeypatch.setenv("VEILFACE_EMBEDDING_DEEPFACE_HOME", "/models")
     assert load_settings(EmbeddingSettings).embedding_deepface_home == Path("/models")
+
+
+def test_nothing_is_downloaded_unless_a_setting_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(EmbeddingSettings).embedding_downloads is False
+    monkeypatch.setenv("VEILFACE_EMBEDDING_DOWNLOADS", "true")
+    assert load_settings(EmbeddingSettings).embedding_downloads is True

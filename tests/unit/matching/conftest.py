@@ -9,7 +9,7 @@ import pytest
 
 from veilface.common.attested import SignedTemplate, TemplateStatement, sign_template, verify_scores, verify_template
 from veilface.common.errors import InvalidCiphertextError, NotFoundError, Reason
-from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY
+from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY, OPERATOR_IDENTITY
 from veilface.common.names import GalleryName, KeyName
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import Signer, TrustStore
@@ -244,10 +244,12 @@ class World:
         self.events = Events()
         self.keys = PlainKeys()
         self.reencryption = PlainReencryption(comparer)
+        self.operator = Signer.generate(OPERATOR_IDENTITY)
         trust = TrustStore(
             {
                 EMBEDDING_IDENTITY: [embedder.signer.public_key_bytes],
                 KEYS_IDENTITY: [self.reencryption.signer.public_key_bytes],
+                OPERATOR_IDENTITY: [self.operator.public_key_bytes],
             }
         )
         self.reencryption.trust = trust

@@ -1,5 +1,6 @@
 """The `veilface bench` command group."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,3 +67,25 @@ def whole_search(n: Count = 1_000_000, dim: Dimension = 128, json: Json = False)
     from veilface.cli.bench.whole_search import measure_whole_search
 
     show("Import and whole search", measure_whole_search(n, dim), as_json=json)
+
+
+@app.command()
+def papers(
+    quick: Annotated[bool, typer.Option("--quick", help="128 dimensions only.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", dir_okay=False, show_default=False, help="Draw costs and sizes: .png or .svg."
+        ),
+    ] = None,
+    cap: Annotated[
+        float, typer.Option("--cap", metavar="SECONDS", min=0.1, help="About how long one timing may take.")
+    ] = 1.5,
+    json: Json = False,
+) -> None:
+    """The tables of CipherFace's and LightPHE's papers, run here, beside ckks-packed. Takes about ten minutes."""
+    from veilface.cli.bench.papers.command import run_papers
+    from veilface.cli.output import Output
+
+    with Output(json).reporting():
+        run_papers(quick=quick, plot=plot, cap_s=cap, as_json=json)

@@ -4,13 +4,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from veilface.cli.commands import key_audit, key_policy, key_versions
+from veilface.cli.commands.key_versions import KeyArgument
 from veilface.cli.options import JsonOption, StateOption
 from veilface.cli.output import Output
 from veilface.cli.session import connected
 
 app = typer.Typer(no_args_is_help=True, help="Keys. Their secret halves never leave the key service.")
+key_versions.register(app)
+app.add_typer(key_policy.app, name="policy")
+app.add_typer(key_audit.app, name="audit")
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key's id.", show_default=False)]
 # The names of crypto.contract.Scheme, which would be slow to import for a help text.
 SchemeOption = Annotated[
     Literal["ckks-packed", "ckks-tenseal", "paillier", "damgard-jurik", "okamoto-uchiyama"],

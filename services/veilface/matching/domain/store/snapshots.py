@@ -3,10 +3,12 @@
 import threading
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from veilface.common.names import GalleryName
 from veilface.crypto.contract import Metric, TemplateSpace
@@ -126,20 +128,54 @@ class SnapshotRecords:
         generation: int,
         blob: BlobReference | None,
     ) -> SegmentSnapshot:
-        rows = connection.execute(
-            select(EnrollmentRow.slot, EnrollmentRow.number, EnrollmentRow.template_sha256, EnrollmentRow.subject_id)
-            .where(EnrollmentRow.gallery_uid == place.gallery_uid, EnrollmentRow.segment == place.number)
-            .order_by(EnrollmentRow.slot)
-        ).all()
-        content = SegmentContent(
-            slots=np.array([row.slot for row in rows], dtype=np.intp),
-            enrollments=np.array([row.number for row in rows], dtype=np.uint64),
-            template_sha256=np.frombuffer(b"".join(row.template_sha256 for row in rows), dtype=np.uint8).reshape(
-                -1, DIGEST_BYTES
-            ),
-        )
-        snapshot = SegmentSnapshot(place, terms, generation, content, tuple(row.subject_id for row in rows), blob)
+        content, subject_ids = _load_rows(connection, place)
+        if blob is not None:
+            imported, imported_ids = _load_imported(connection, place, blob)
+            content, subject_ids = _merged(imported, imported_ids, content, subject_ids)
+        snapshot = SegmentSnapshot(place, terms, generation, content, subject_ids, blob)
         with self._lock:
             if len(content) <= self._known.maxsize:
                 self._known[place] = snapshot
         return snapshot
+
+
+def _load_rows(connection: Connection, place: SegmentPlace) -> tuple[SegmentContent, tuple[str, ...]]:
+    """The slots whose templates are in rows."""
+    columns = (EnrollmentRow.slot, EnrollmentRow.number, EnrollmentRow.subject_id, EnrollmentRow.template_sha256)
+    rows = connection.execute(_occupied(place, *columns).where(EnrollmentRow.template_bytes > 0)).all()
+    if not rows:
+        return SegmentContent.empty(), ()
+    slots, numbers, subject_ids, digests = zip(*rows, strict=True)
+    template_sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+    return SegmentContent(np.array(slots, np.intp), np.array(numbers, np.uint64), template_sha256), subject_ids
+
+
+def _load_imported(
+    connection: Connection, place: SegmentPlace, blob: BlobReference
+) -> tuple[SegmentContent, tuple[str, ...]]:
+    """The slots that are in the blob. There may be many, and the digest is the same for all."""
+    columns = (EnrollmentRow.slot, EnrollmentRow.number, EnrollmentRow.subject_id)
+    rows = connection.execute(_occupied(place, *columns).where(EnrollmentRow.template_bytes == 0)).all()
+    if not rows:
+        return SegmentContent.empty(), ()
+    slots, numbers, subject_ids = zip(*rows, strict=True)
+    template_sha256 = np.tile(np.frombuffer(blob.sha256, dtype=np.uint8), (len(rows), 1))
+    return SegmentContent(np.array(slots, np.intp), np.array(numbers, np.uint64), template_sha256), subject_ids
+
+
+def _occupied(place: SegmentPlace, *columns: InstrumentedAttribute[Any]) -> Select[Any]:
+    return (
+        select(*columns)
+        .where(EnrollmentRow.gallery_uid == place.gallery_uid, EnrollmentRow.segment == place.number)
+        .order_by(EnrollmentRow.slot)
+    )
+
+
+def _merged(
+    one: SegmentContent, one_ids: tuple[str, ...], other: SegmentContent, other_ids: tuple[str, ...]
+) -> tuple[SegmentContent, tuple[str, ...]]:
+    if not len(other):
+        return one, one_ids
+    both = (*one_ids, *other_ids)
+    order = np.argsort(np.concatenate([one.slots, other.slots]), kind="stable")
+    return one.joined(other), tuple(both[index] for index in order)

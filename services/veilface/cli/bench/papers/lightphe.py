@@ -1,0 +1,116 @@
+"""LightPHE 0.0.27 as published: its keys, its encryption of a list of floats, and its own `@`.
+
+It takes non-negative values only, at its default precision of five decimals. It encrypts and multiplies coordinate by
+coordinate, so a few of them tell the time of all.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from lightphe import LightPHE
+from lightphe.models.Tensor import EncryptedTensor
+from numpy.typing import NDArray
+
+from veilface.cli.bench.measurement import progress
+from veilface.cli.bench.papers.rows import LIGHTPHE, Quantity, Reading, Row
+from veilface.cli.bench.subjects import unit_vectors
+from veilface.cli.bench.timing import Timing, timed
+from veilface.crypto.public.phe.profiles import PheProfile
+from veilface.crypto.public.phe.public_key import LIGHTPHE_NAMES
+
+_ENCRYPTED_DIM = 16
+_CIPHERTEXTS_PER_VALUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DotProduct:
+    """One `@`, measured on `measured_dim` coordinates.
+
+    Attributes:
+        timing: Of all coordinates.
+        measured_dim: 0 if all were measured.
+    """
+
+    timing: Timing
+    measured_dim: int
+
+    @property
+    def wall_s(self) -> Reading:
+        """By the clock."""
+        return Reading(self.timing.wall_s, self.measured_dim)
+
+    @property
+    def cpu_s(self) -> Reading:
+        """In CPU time."""
+        return Reading(self.timing.cpu_s, self.measured_dim)
+
+
+class PublishedScheme:
+    """One LightPHE cryptosystem with a key of its own.
+
+    Args:
+        profile: Which scheme and key size.
+        cap_s: How long one measurement may take.
+    """
+
+    def __init__(self, profile: PheProfile, cap_s: float) -> None:
+        progress(f"{profile.name}: LightPHE's own key and encryption")
+        self._profile = profile
+        self._cap_s = cap_s
+        name = LIGHTPHE_NAMES[profile.scheme]
+        self._key_generation, self._system = timed(lambda: LightPHE(name, key_size=profile.key_bits), cap_s)
+        self._values = np.abs(unit_vectors(1, _ENCRYPTED_DIM, 13)[0].astype(np.float64))
+        self._encryption, self._tensor = timed(
+            lambda: self._system.encrypt([float(value) for value in self._values], silent=True), 0.0
+        )
+
+    def measure(self, dim: int) -> tuple[Row, DotProduct]:
+        """The row at one dimension, and its `@`."""
+        progress(f"{self._profile.name}: {dim} dimensions, LightPHE's own @")
+        trial, _ = timed(lambda: self._dot(min(dim, _ENCRYPTED_DIM)), 0.0)
+        affordable = int(self._cap_s / trial.wall_s * min(dim, _ENCRYPTED_DIM))
+        measured = min(dim, max(_ENCRYPTED_DIM, affordable))
+        timing, score = timed(lambda: self._dot(measured), self._cap_s)
+        decryption, decrypted = timed(lambda: self._system.decrypt(score), self._cap_s)
+        dot = DotProduct(
+            replace(timing, wall_s=timing.wall_s * dim / measured, cpu_s=timing.cpu_s * dim / measured),
+            measured if measured < dim else 0,
+        )
+        ciphertext_bytes = self._profile.ciphertext_bytes
+        fewer = _ENCRYPTED_DIM if dim > _ENCRYPTED_DIM else 0
+        readings = {
+            Quantity.KEY_GENERATION: Reading(self._key_generation.wall_s),
+            Quantity.ENCRYPTION: Reading(self._encryption.wall_s * dim / _ENCRYPTED_DIM, fewer),
+            Quantity.COMPARISON: dot.wall_s,
+            Quantity.DECRYPTION: Reading(decryption.wall_s),
+            Quantity.PUBLIC_KEYS: Reading(_key_bytes(self._system, "public_key")),
+            Quantity.SECRET_KEY: Reading(_key_bytes(self._system, "private_key")),
+            Quantity.TEMPLATE: Reading(dim * _CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
+            Quantity.SCORE: Reading(_CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
+            Quantity.ERROR: Reading(self._error(decrypted[0], measured), dot.measured_dim),
+        }
+        profile = self._profile
+        return Row(profile.scheme.value, profile.name, LIGHTPHE, profile.security_bits, dim, readings), dot
+
+    def _dot(self, dim: int) -> Any:
+        """The encrypted dot product with a probe of `dim` coordinates; the encrypted ones are repeated."""
+        fractions = self._tensor.fractions
+        repeated = [fractions[position % len(fractions)] for position in range(dim)]
+        tensor = EncryptedTensor(repeated, self._tensor.cs, self._tensor.precision)
+        return tensor @ [float(value) for value in _probe(dim)]
+
+    def _error(self, product: float, dim: int) -> float:
+        """How far off a decrypted product of `dim` coordinates is, as a cosine."""
+        reference: NDArray[np.float64] = np.resize(self._values, dim)
+        return abs(product - float(reference @ _probe(dim))) / float(np.linalg.norm(reference))
+
+
+def _probe(dim: int) -> NDArray[np.float64]:
+    return np.abs(unit_vectors(1, dim, 14)[0].astype(np.float64))
+
+
+def _key_bytes(system: LightPHE, half: str) -> int:
+    """The length of a key's numbers."""
+    numbers = system.cs.keys[half].values()
+    return sum(-(-number.bit_length() // 8) for number in numbers if isinstance(number, int))

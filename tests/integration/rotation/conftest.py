@@ -1,0 +1,358 @@
+"""A real key service and a real matching service, each in a process of its own, over mutual TLS."""
+
+import hashlib
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from veilface.common.attested import (
+    TemplateStatement,
+    scores_from_proto,
+    sign_template,
+    template_to_proto,
+    verify_scores,
+)
+from veilface.common.channel import ChannelOptions, open_sync_channel
+from veilface.common.errors import Reason
+from veilface.common.identities import (
+    CLIENT_IDENTITY,
+    EMBEDDING_IDENTITY,
+    KEYS_IDENTITY,
+    MATCHING_IDENTITY,
+    OPERATOR_IDENTITY,
+)
+from veilface.common.names import KeyVersionName
+from veilface.common.pki import CertificateAuthority, tls_settings
+from veilface.common.signing import Signer, TrustStore
+from veilface.common.status import error_from_rpc
+from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
+from veilface.crypto.public.registry import load_encryptor
+from veilface.crypto.secret.registry import generate_key, load_decrypter
+from veilface.keys.domain.master_key import FileSource, create_master_key_file
+from veilface.keys.domain.vault import Vault
+from veilface.keys.storage.database import Database
+from veilface.keys.storage.key_store import SqlKeyStore
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
+from veilface.matching.v1 import (
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    matching_service_pb2,
+    matching_service_pb2_grpc,
+    rotation_pb2,
+)
+
+TIMEOUT_S = 60
+MODEL = "dlib-resnet/hog/chip"
+SPACE = TemplateSpace(64)
+GALLERY = "galleries/staff"
+VERSIONS = ("keys/staff/versions/1", "keys/staff/versions/2")
+IDENTITIES = {
+    "client": CLIENT_IDENTITY,
+    "operator": OPERATOR_IDENTITY,
+    "embedding": EMBEDDING_IDENTITY,
+    "keys": KEYS_IDENTITY,
+    "matching": MATCHING_IDENTITY,
+}
+
+
+class ServiceProcess:
+    """A service that is started again on the same files as often as a test likes."""
+
+    def __init__(self, folder, name, settings):
+        self.folder = folder
+        self.name = name
+        self._channels = []
+        self._process = None
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("VEILFACE_")}
+        self._environment = {
+            **inherited,
+            "VEILFACE_LISTEN": self.address,
+            "VEILFACE_TLS_CERTIFICATE": f"{folder}/{name}.crt",
+            "VEILFACE_TLS_PRIVATE_KEY": f"{folder}/{name}.key",
+            "VEILFACE_TLS_CA": f"{folder}/ca.crt",
+            "VEILFACE_DATABASE_URL": f"sqlite:///{folder}/{name}.db",
+            "VEILFACE_SIGNING_KEY": f"{folder}/{name}.pem",
+            "VEILFACE_TRUST_STORE": f"{folder}/trust.json",
+            "VEILFACE_DRAIN_TIMEOUT_S": "2",
+            **settings,
+        }
+
+    @property
+    def address(self):
+        return f"unix:{self.folder}/{self.name}.s"
+
+    def start(self):
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"veilface.{self.name}"], env=self._environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + TIMEOUT_S
+        while self._health() != health_pb2.HealthCheckResponse.SERVING:
+            assert self._process.poll() is None, (self.folder / f"{self.name}.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(TIMEOUT_S)
+
+    def close(self):
+        for channel in self._channels:
+            channel.close()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def channel(self, identity):
+        options = ChannelOptions(server_name="localhost")
+        channel = open_sync_channel(self.address, tls_settings(self.folder, identity), options)
+        self._channels.append(channel)
+        return channel
+
+    def _health(self):
+        channel = open_sync_channel(
+            self.address, tls_settings(self.folder, "client"), ChannelOptions(server_name="localhost")
+        )
+        with channel:
+            try:
+                return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            except grpc.RpcError:
+                return None
+
+
+class Stack:
+    """Both services, the key "staff" with two versions, and a gallery under the first."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        authority = CertificateAuthority.create()
+        authority.save(folder)
+        for name, identity in IDENTITIES.items():
+            authority.issue(identity).save(folder, name)
+        self.signers = {name: Signer.generate(IDENTITIES[name]) for name in ("embedding", "keys", "matching")}
+        for name, signer in self.signers.items():
+            signer.save(folder / f"{name}.pem")
+        TrustStore({each.identity: [each.public_key_bytes] for each in self.signers.values()}).save(
+            folder / "trust.json"
+        )
+        create_master_key_file(folder / "master.key")
+        self.keys = ServiceProcess(
+            folder,
+            "keys",
+            {
+                "VEILFACE_AUDIT_FILE": f"{folder}/audit.jsonl",
+                "VEILFACE_MASTER_KEY_FILE": f"{folder}/master.key",
+                "VEILFACE_MAINTENANCE_S": "0.2",
+            },
+        )
+        self.matching = ServiceProcess(
+            folder,
+            "matching",
+            {
+                "VEILFACE_KEY_SERVICE": self.keys.address,
+                "VEILFACE_KEY_SERVICE_NAME": "localhost",
+                "VEILFACE_BLOB_FOLDER": f"{folder}/blobs",
+                "VEILFACE_SWEEP_S": "0.5",
+            },
+        )
+        self.people = np.random.default_rng(3).normal(size=(400, SPACE.dimension))
+        self.people /= np.linalg.norm(self.people, axis=1, keepdims=True)
+        self.face = self.people[0] + 0.3 * self.people[1]
+        self.face /= np.linalg.norm(self.face)
+
+    def start(self):
+        self.keys.start()
+        self.matching.start()
+        self.operator = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("operator"))
+        self.decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("client"))
+        self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("client"))
+        self.gallery_operator = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("operator"))
+        self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.matching.channel("client"))
+        # No thresholds in the way: a ranking of everybody, compared with numpy's.
+        threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
+        quotas = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
+        policy = policy_pb2.KeyPolicy(quotas=quotas, thresholds=[threshold], top_k_limit=100)
+        self.operator.CreateKey(key_service_pb2.CreateKeyRequest(key_id="staff", policy=policy), timeout=TIMEOUT_S)
+        request = gallery_service_pb2.CreateGalleryRequest(gallery_id="staff", key="keys/staff")
+        self.galleries.CreateGallery(request, timeout=TIMEOUT_S)
+        self.encryptors = {VERSIONS[0]: self._encryptor(VERSIONS[0])}
+
+    def rotate_key(self):
+        self.operator.RotateKey(key_service_pb2.RotateKeyRequest(name="keys/staff"), timeout=TIMEOUT_S)
+        self.encryptors[VERSIONS[1]] = self._encryptor(VERSIONS[1])
+        self.decrypters = {version: self._decrypter(version) for version in VERSIONS}
+        self.probes = {version: self.template(self.face, TemplateUse.PROBE, version) for version in VERSIONS}
+
+    def close(self):
+        self.matching.close()
+        self.keys.close()
+
+    def template(self, vector, use, version):
+        encryptor = self.encryptors[version]
+        ciphertext = encryptor.encrypt(np.asarray(vector), SPACE, use)
+        statement = TemplateStatement(
+            key_version=version,
+            scheme=Scheme.CKKS_PACKED,
+            profile="ckks-packed-128",
+            space=SPACE,
+            model=MODEL,
+            use=use,
+            ciphertext_sha256=hashlib.sha256(ciphertext).digest(),
+            create_time=datetime.now(UTC),
+        )
+        return template_to_proto(sign_template(self.signers["embedding"], statement, ciphertext))
+
+    def enroll(self, number, version=VERSIONS[0]):
+        """Enroll the person of this enrollment number, from 1; under the version that the gallery is under."""
+        request = gallery_service_pb2.EnrollRequest(
+            gallery=GALLERY,
+            subject_id=f"s{number}",
+            template=self.template(self.people[number - 1], TemplateUse.REFERENCE, version),
+            request_id=secrets.token_hex(8),
+        )
+        return self.galleries.Enroll(request, timeout=TIMEOUT_S)
+
+    def erase(self, number):
+        request = gallery_service_pb2.DeleteEnrollmentRequest(name=f"{GALLERY}/enrollments/{number}")
+        self.galleries.DeleteEnrollment(request, timeout=TIMEOUT_S)
+
+    def gallery(self):
+        return self.galleries.GetGallery(gallery_service_pb2.GetGalleryRequest(name=GALLERY), timeout=TIMEOUT_S)
+
+    def move(self):
+        """The reports of a move to version 2, as they come."""
+        request = rotation_pb2.RotateGalleryRequest(name=GALLERY, key_version=VERSIONS[1])
+        return self.gallery_operator.RotateGallery(request, timeout=TIMEOUT_S)
+
+    def search(self, version):
+        """The messages of an answer to a probe under this version."""
+        request = matching_service_pb2.SearchGalleryRequest(gallery=GALLERY, probe=self.probes[version])
+        return list(self.matcher.SearchGallery(request, timeout=TIMEOUT_S))
+
+    def scores(self, version):
+        """Enrollment number -> score, as the key service would see it."""
+        found = {}
+        trust = TrustStore({MATCHING_IDENTITY: [self.signers["matching"].public_key_bytes]})
+        for message in self.search(version):
+            signed = scores_from_proto(message.score_batch)
+            ticket = verify_scores(trust, signed, datetime.now(UTC))
+            assert ticket.key_version == version
+            decrypted = self.decrypters[version].decrypt(signed.ciphertext, SPACE, ticket.score_count)
+            numbers = [run.first_enrollment + offset for run in message.directory.runs for offset in range(run.count)]
+            found |= dict(zip(numbers, decrypted.tolist(), strict=True))
+        return found
+
+    def ranking(self, version):
+        """The enrollment numbers that the key service ranks, best first."""
+        messages = self.search(version)
+        options = key_service_pb2.IdentificationOptions(top_k=100)
+        requests = [
+            key_service_pb2.DecideIdentificationRequest(
+                options=None if index else options, score_batch=each.score_batch
+            )
+            for index, each in enumerate(messages)
+        ]
+        response = self.decisions.DecideIdentification(iter(requests), timeout=TIMEOUT_S)
+        numbers = [
+            [run.first_enrollment + offset for run in each.directory.runs for offset in range(run.count)]
+            for each in messages
+        ]
+        return [numbers[each.batch_index][each.score_index] for each in response.candidates]
+
+    def expected(self, numbers):
+        return {number: pytest.approx(self.people[number - 1] @ self.face, abs=1e-3) for number in numbers}
+
+    def stored_versions(self):
+        """How many templates are stored under each version."""
+        import sqlite3
+
+        connection = sqlite3.connect(f"{self.folder}/matching.db")
+        try:
+            return dict(connection.execute("SELECT key_version, count(*) FROM templates GROUP BY key_version"))
+        finally:
+            connection.close()
+
+    def _encryptor(self, version):
+        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("embedding"))
+        parts = list(stub.GetPublicKey(key_service_pb2.GetPublicKeyRequest(name=version), timeout=TIMEOUT_S))
+        public_key = b"".join(part.chunk.data for part in parts)
+        return load_encryptor(PublicMaterial(Scheme.CKKS_PACKED, parts[0].info.profile, version, public_key, b""))
+
+    def _decrypter(self, version):
+        """What only the key service has: the test looks into its vault."""
+        database = Database(f"sqlite:///{self.folder}/keys.db")
+        vault = Vault(SqlKeyStore(database), generate_key, lambda: datetime.now(UTC))
+        vault.unseal(FileSource(self.folder / "master.key").load())
+        try:
+            usable = vault.resolve(KeyVersionName.parse(version))
+            with vault.open_secret_key(usable) as secret_key, secret_key.exposed() as secret:
+                return load_decrypter(Scheme.CKKS_PACKED, usable.key.profile, bytes(secret))
+        finally:
+            database.close()
+
+
+class Searching:
+    """Searches without a pause, as a client does that follows the gallery's key version."""
+
+    def __init__(self, stack, always, sometimes=()):
+        self._stack = stack
+        self._always = set(always)
+        self._allowed = self._always | set(sometimes)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.answers = dict.fromkeys(VERSIONS, 0)
+        self.failures = []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(TIMEOUT_S)
+
+    def _run(self):
+        version = VERSIONS[0]
+        while not self._stop.is_set():
+            try:
+                found = self._stack.scores(version)
+            except grpc.RpcError as failure:
+                error = error_from_rpc(failure)
+                if error.reason is Reason.WRONG_KEY_VERSION and VERSIONS[1] in error.message and version != VERSIONS[1]:
+                    version = VERSIONS[1]
+                    continue
+                self.failures.append(error.message)
+                continue
+            except Exception as error:  # noqa: BLE001 - a thread has no other way to fail a test
+                self.failures.append(repr(error))
+                continue
+            self.answers[version] += 1
+            if not self._always <= found.keys() <= self._allowed or found != self._stack.expected(found):
+                self.failures.append(f"wrong scores under {version}: {found}")
+
+
+@pytest.fixture
+def stack():
+    # pytest's own temporary folders have longer names than a socket may have.
+    with tempfile.TemporaryDirectory(prefix="vf-") as folder:
+        stack = Stack(Path(folder))
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.close()
+
+
+@pytest.fixture
+def searching(stack):
+    return lambda always, sometimes=(): Searching(stack, always, sometimes)

@@ -1,0 +1,138 @@
+"""Rotation without enrolling again, end to end: real keys, real ciphertexts, real processes that are killed."""
+
+import sqlite3
+from contextlib import suppress
+
+import grpc
+import pytest
+
+from veilface.common.errors import Reason
+from veilface.common.status import error_from_rpc
+from veilface.keys.v1 import key_service_pb2
+from veilface.matching.v1 import gallery_service_pb2_grpc, rotation_pb2
+
+OLD, NEW = "keys/staff/versions/1", "keys/staff/versions/2"
+TIMEOUT_S = 60
+
+
+def ranked(scores):
+    return sorted(scores, key=scores.get, reverse=True)
+
+
+def test_scores_are_as_before_and_the_old_version_can_be_destroyed(stack):
+    numbers = range(1, 9)
+    for number in numbers:
+        stack.enroll(number)
+    stack.rotate_key()
+    before = stack.scores(OLD)
+    assert before == stack.expected(numbers)
+    assert stack.ranking(OLD) == ranked(before)
+    reports = list(stack.move())
+    assert (reports[-1].moved_count, reports[-1].enrollment_count, reports[-1].switched) == (8, 8, True)
+    assert stack.gallery().key_version == NEW
+    assert stack.stored_versions() == {NEW: 8}
+    version = key_service_pb2.DisableKeyVersionRequest(name=OLD)
+    stack.operator.DisableKeyVersion(version, timeout=TIMEOUT_S)
+    assert stack.scores(NEW) == {number: pytest.approx(score, abs=1e-3) for number, score in before.items()}
+    request = key_service_pb2.DestroyKeyVersionRequest(name=OLD, immediately=True)
+    destroyed = stack.operator.DestroyKeyVersion(request, timeout=TIMEOUT_S)
+    assert destroyed.state == key_service_pb2.KeyVersion.STATE_DESTROYED
+    assert stack.ranking(NEW) == ranked(before)
+    stack.matching.kill()
+    stack.matching.start()
+    assert stack.ranking(NEW) == ranked(before)
+    stack.enroll(9, NEW)
+    assert stack.scores(NEW) == stack.expected(range(1, 10))
+
+
+def test_what_is_enrolled_and_erased_during_the_move_is_in_and_out(stack, searching):
+    for number in range(1, 151):
+        stack.enroll(number)
+    stack.rotate_key()
+    with searching(range(2, 100), [1, *range(100, 154)]) as searches:
+        reports = stack.move()
+        next(reports)
+        stack.enroll(151)
+        stack.erase(1)
+        next(reports)
+        stack.enroll(152)
+        for number in range(100, 120):
+            stack.erase(number)
+        assert list(reports)[-1].switched
+        present = [*range(2, 100), *range(120, 153)]
+        assert stack.scores(NEW) == stack.expected(present)
+        answered = searches.answers[NEW]
+        while not searches.failures and searches.answers[NEW] == answered:
+            pass
+    assert searches.failures == []
+    assert searches.answers[OLD]
+    assert stack.stored_versions() == {NEW: len(present)}
+    assert stack.gallery().enrollment_count == len(present)
+
+
+def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
+    numbers = range(1, 201)
+    for number in numbers:
+        stack.enroll(number)
+    stack.rotate_key()
+    stack.scores(OLD)
+    interruptions = 0
+    with searching(numbers) as searches:
+        for steps in (1, 2, 2, 2, 2):
+            reports = stack.move()
+            with suppress(grpc.RpcError):
+                for _ in range(steps):
+                    next(reports)
+                stack.keys.kill()
+                try:
+                    list(reports)
+                except grpc.RpcError as failure:
+                    assert error_from_rpc(failure).reason is Reason.DEPENDENCY_UNAVAILABLE
+                    interruptions += 1
+                    raise
+            stack.keys.start()
+        assert list(stack.move())[-1].switched
+        answered = searches.answers[NEW]
+        while not searches.failures and searches.answers[NEW] == answered:
+            pass
+    assert interruptions >= 2
+    assert searches.failures == []
+    assert searches.answers[OLD]
+    assert stack.scores(NEW) == stack.expected(numbers)
+    assert stack.stored_versions() == {NEW: len(numbers)}
+
+
+def test_the_matching_service_killed_at_each_step_goes_on_where_it_was(stack):
+    numbers = range(1, 201)
+    for number in numbers:
+        stack.enroll(number)
+    stack.rotate_key()
+    moved = []
+    for steps in (1, 2, 2, 3, 1):
+        reports = stack.move()
+        with suppress(StopIteration):
+            for _ in range(steps):
+                report = next(reports)
+            moved.append(report.moved_count)
+        stack.matching.kill()
+        stack.matching.start()
+        version = stack.gallery().key_version
+        assert stack.scores(version) == stack.expected(numbers)
+    assert moved == sorted(moved)
+    assert list(stack.move())[-1].switched
+    assert stack.scores(NEW) == stack.expected(numbers)
+    assert stack.stored_versions() == {NEW: len(numbers)}
+    connection = sqlite3.connect(f"{stack.folder}/matching.db")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert connection.execute("SELECT count(*) FROM moves").fetchone() == (0,)
+    connection.close()
+
+
+def test_only_an_operator_moves_galleries(stack):
+    client = gallery_service_pb2_grpc.GalleryServiceStub(stack.matching.channel("client"))
+    request = rotation_pb2.RotateGalleryRequest(name="galleries/staff", key_version=OLD)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(client.RotateGallery(request, timeout=TIMEOUT_S))
+    assert error_from_rpc(caught.value).reason is Reason.IDENTITY_DENIED
+    assert [report.switched for report in stack.gallery_operator.RotateGallery(request, timeout=TIMEOUT_S)] == [True]

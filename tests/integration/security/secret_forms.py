@@ -1,0 +1,73 @@
+"""A secret key in every form that code here or in SEAL could keep it in, as pieces to search for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilface.cli.local_stack.layout import StateLayout
+from veilface.common.names import KeyVersionName
+from veilface.crypto.public.packed.profiles import packed_profile
+from veilface.crypto.public.packed.ring import prime_ring
+from veilface.crypto.public.packed.transform import to_ntt
+from veilface.crypto.secret.packed.keyset import read_secret
+from veilface.keys.domain.master_key import FileSource
+from veilface.keys.domain.sealing import open_seal
+from veilface.keys.domain.secret_bytes import SecretKey
+from veilface.keys.storage.database import Database
+from veilface.keys.storage.key_store import SqlKeyStore
+
+PIECES = 6
+# 64 coefficients of -1, 0 and 1 hold 101 bits: no piece is found by chance. As bytes that is 64 of them or more.
+COEFFICIENTS = 64
+
+
+def unsealed(layout: StateLayout, version: KeyVersionName) -> bytes:
+    """A serialized secret key, taken out of the key database with the master key."""
+    database = Database(f"sqlite:///{layout.keys / 'keys.db'}")
+    try:
+        sealed = SqlKeyStore(database).sealed(version)
+        assert sealed is not None
+        with (
+            FileSource(layout.master_key).load() as master_key,
+            open_seal(SecretKey, sealed.secret_key, sealed.context, master_key) as secret_key,
+            secret_key.exposed() as view,
+        ):
+            return bytes(view)
+    finally:
+        database.close()
+
+
+def forms_of(serialized: bytes, profile_name: str) -> dict[str, bytes]:
+    """The whole secret in each form."""
+    profile = packed_profile(profile_name)
+    secret = read_secret(profile, serialized)
+    forms = {
+        "serialized": serialized[-profile.degree :],
+        "int8": secret.tobytes(),
+        "int64": secret.astype(np.int64).tobytes(),
+    }
+    for prime in profile.primes:
+        residues: NDArray[np.uint32] = np.mod(secret.astype(np.int64), prime).astype(np.uint32)
+        transformed = to_ntt(residues.copy(), prime_ring(prime, profile.degree))
+        for domain, values in (("coefficients", residues), ("NTT", transformed)):
+            for kind in (np.uint32, np.uint64):
+                forms[f"{domain} mod {prime} as {kind.__name__}"] = values.astype(kind).tobytes()
+    return forms
+
+
+def pieces_of(forms: Mapping[str, bytes], degree: int) -> dict[str, Sequence[bytes]]:
+    """Windows of 64 coefficients, spread over each form from its beginning to its end."""
+    pieces = {}
+    for form, content in forms.items():
+        length = COEFFICIENTS * len(content) // degree
+        starts = np.linspace(0, len(content) - length, PIECES).astype(int) // (length // COEFFICIENTS)
+        pieces[form] = [content[start : start + length] for start in starts * (length // COEFFICIENTS)]
+    return pieces
+
+
+def file_pieces(path: Path, length: int = 64, count: int = 8) -> list[bytes]:
+    """Pieces from all over a file."""
+    content = path.read_bytes()
+    return [content[start : start + length] for start in np.linspace(0, len(content) - length, count).astype(int)]
