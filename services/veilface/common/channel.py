@@ -13,7 +13,8 @@ from veilface.common.reloading_channel import ReloadingChannel
 from veilface.common.settings import MEBIBYTE, TlsSettings
 from veilface.common.tls import TlsContents, WatchedTlsFiles, channel_credentials
 
-# Reads, computations that leave no trace, and Enroll, which carries a request id. Not decisions: they use up a ticket.
+# Reads, computations that leave no trace, Enroll, which carries a request id, and RotateGallery, which goes on where it
+# was. Not decisions: they use up a ticket.
 RETRIED_METHODS: dict[str, tuple[str, ...]] = {
     "grpc.health.v1.Health": ("Check",),
     "veilface.embedding.v1.EmbeddingService": ("ExtractTemplates", "ListModels"),
@@ -21,6 +22,7 @@ RETRIED_METHODS: dict[str, tuple[str, ...]] = {
     "veilface.matching.v1.GalleryService": (
         "GetGallery",
         "ListGalleries",
+        "RotateGallery",
         "Enroll",
         "GetEnrollment",
         "ListEnrollments",

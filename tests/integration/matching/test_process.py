@@ -1,36 +1,17 @@
 """The service as a process of its own: mutual TLS, readiness, kill -9, drain."""
 
 import asyncio
-import json
-import os
-import signal
 import sqlite3
-import sys
 from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.integration.matching.matcher_process import START_TIMEOUT_S
 
-from veilface.common.channel import open_channel
-from veilface.common.chunks import split_into_chunks
-from veilface.common.conversion import scheme_to_proto
 from veilface.common.errors import Reason
-from veilface.common.health import Readiness
-from veilface.common.identities import (
-    CLIENT_IDENTITY,
-    EMBEDDING_IDENTITY,
-    KEYS_IDENTITY,
-    MATCHING_IDENTITY,
-)
-from veilface.common.identity import AccessPolicy
-from veilface.common.pki import CertificateAuthority, tls_settings
-from veilface.common.server import Registration, ServerSettings, start_server
-from veilface.common.signing import TrustStore
 from veilface.common.status import error_from_rpc
-from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 from veilface.matching.v1 import (
     gallery_service_pb2,
     gallery_service_pb2_grpc,
@@ -40,119 +21,6 @@ from veilface.matching.v1 import (
 
 START_TIMEOUT_S = 120
 CALL_TIMEOUT_S = 60
-
-
-class PublicKeys(key_service_pb2_grpc.KeyServiceServicer):
-    """The key service, as far as a matcher needs it."""
-
-    def __init__(self, material):
-        self._material = material
-        self._info = key_service_pb2.KeyMaterialInfo(
-            key_version=material.key_version, scheme=scheme_to_proto(material.scheme), profile=material.profile
-        )
-
-    async def GetPublicKey(self, request, context):
-        for chunk in split_into_chunks(self._material.public_key):
-            yield key_service_pb2.GetPublicKeyResponse(info=self._info, chunk=chunk)
-
-    async def GetEvaluationKeys(self, request, context):
-        for chunk in split_into_chunks(self._material.evaluation_keys):
-            yield key_service_pb2.GetEvaluationKeysResponse(info=self._info, chunk=chunk)
-
-
-class MatcherProcess:
-    """`python -m veilface.matching`, started again on the same files as often as a test likes."""
-
-    def __init__(self, folder, environment):
-        self.folder = folder
-        self.log = folder / "matching.log"
-        self._environment = environment
-        self._process = None
-        self.address = None
-
-    async def start(self):
-        self.log.unlink(missing_ok=True)
-        with self.log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "veilface.matching", env=self._environment, stderr=log
-            )
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while not (listening := self.events("listening")):
-                assert self._process.returncode is None, self.log.read_text()
-                await asyncio.sleep(0.05)
-            self.address = listening[0]["address"]
-
-    async def start_ready(self):
-        await self.start()
-        async with self.channel() as channel, asyncio.timeout(START_TIMEOUT_S):
-            health = health_pb2_grpc.HealthStub(channel)
-            async for response in health.Watch(health_pb2.HealthCheckRequest()):
-                if response.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-
-    def channel(self, identity="client"):
-        return open_channel(self.address, tls_settings(self.folder, identity))
-
-    def events(self, name):
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == name]
-
-    async def kill(self):
-        self._process.kill()
-        await self._process.wait()
-
-    async def stop(self):
-        """Stop it politely; answers the exit code."""
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            return await self._process.wait()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, keyset):
-    """Certificates, trust store and signing key."""
-    folder = tmp_path_factory.mktemp("process")
-    authority = CertificateAuthority.load_or_create(folder)
-    for identity in (CLIENT_IDENTITY, EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY):
-        authority.issue(identity).save(folder, identity.rpartition("/")[2])
-    TrustStore({EMBEDDING_IDENTITY: [keyset.embedding_signer.public_key_bytes]}).save(folder / "trust.json")
-    keyset.matching_signer.save(folder / "signing.pem")
-    return folder
-
-
-@pytest.fixture
-async def matcher(folder, keyset, tmp_path, redis_server):
-    """The process, not started yet, and the key service that it asks."""
-    tls = tls_settings(folder, "keys")
-    settings = ServerSettings(
-        listen="127.0.0.1:0", tls_certificate=tls.certificate, tls_private_key=tls.private_key, tls_ca=tls.ca
-    )
-    registration = Registration(
-        key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
-        PublicKeys(keyset.material),
-        key_service_pb2_grpc.add_KeyServiceServicer_to_server,
-    )
-    policy = AccessPolicy({"/veilface.keys.v1.KeyService/*": [MATCHING_IDENTITY]})
-    key_service = await start_server(settings, [registration], Readiness(), policy)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VEILFACE_")} | {
-        "VEILFACE_LISTEN": "127.0.0.1:0",
-        "VEILFACE_TLS_CERTIFICATE": str(folder / "matching.crt"),
-        "VEILFACE_TLS_PRIVATE_KEY": str(folder / "matching.key"),
-        "VEILFACE_TLS_CA": str(folder / "ca.crt"),
-        "VEILFACE_LOG_FORMAT": "json",
-        "VEILFACE_DRAIN_TIMEOUT_S": "5",
-        "VEILFACE_DATABASE_URL": f"sqlite:///{tmp_path}/matching.db",
-        "VEILFACE_REDIS_URL": f"unix://{redis_server.unix_socket_path}",
-        "VEILFACE_TRUST_STORE": str(folder / "trust.json"),
-        "VEILFACE_SIGNING_KEY": str(folder / "signing.pem"),
-        "VEILFACE_KEY_SERVICE": key_service.address,
-        "VEILFACE_PUBLISH_QUIET_S": "0.1",
-    }
-    matcher = MatcherProcess(folder, environment)
-    yield matcher
-    await matcher.stop()
-    await key_service.drain()
 
 
 @asynccontextmanager

@@ -175,9 +175,7 @@ class Stack:
         self.matching.start()
         self.operator = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("operator"))
         self.decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("client"))
-        self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("client"))
-        self.gallery_operator = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("operator"))
-        self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.matching.channel("client"))
+        self.connect_to_matching()
         # No thresholds in the way: a ranking of everybody, compared with numpy's.
         threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
         quotas = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
@@ -186,6 +184,17 @@ class Stack:
         request = gallery_service_pb2.CreateGalleryRequest(gallery_id="staff", key="keys/staff")
         self.galleries.CreateGallery(request, timeout=TIMEOUT_S)
         self.encryptors = {VERSIONS[0]: self._encryptor(VERSIONS[0])}
+
+    def connect_to_matching(self):
+        """New connections: old ones wait for a while before they try a service again that was gone."""
+        self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("client"))
+        self.gallery_operator = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("operator"))
+        self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.matching.channel("client"))
+
+    def restart_matching(self):
+        self.matching.kill()
+        self.matching.start()
+        self.connect_to_matching()
 
     def rotate_key(self):
         self.operator.RotateKey(key_service_pb2.RotateKeyRequest(name="keys/staff"), timeout=TIMEOUT_S)

@@ -1,7 +1,7 @@
 """A secret key in every form that code here or in SEAL could keep it in, as pieces to search for."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.secret.packed.keyset import read_secret
+from veilface.keys.domain.key_store import SealedVersion
 from veilface.keys.domain.master_key import FileSource
-from veilface.keys.domain.sealing import open_seal
-from veilface.keys.domain.secret_bytes import SecretKey
+from veilface.keys.domain.sealing import Purpose, SealContext, open_seal
+from veilface.keys.domain.secret_bytes import SecretBytes, SecretKey, TransformSeed
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 
@@ -25,18 +26,34 @@ COEFFICIENTS = 64
 
 def unsealed(layout: StateLayout, version: KeyVersionName) -> bytes:
     """A serialized secret key, taken out of the key database with the master key."""
+    sealed = _sealed(layout, version)
+    return _opened(layout, SecretKey, sealed.secret_key, sealed.context)
+
+
+def unsealed_seed(layout: StateLayout, version: KeyVersionName) -> bytes:
+    """The seed of a version's secret transform, taken out in the same way."""
+    sealed = _sealed(layout, version)
+    context = replace(sealed.context, purpose=Purpose.TRANSFORM_SEED)
+    return _opened(layout, TransformSeed, sealed.transform_seed, context)
+
+
+def _sealed(layout: StateLayout, version: KeyVersionName) -> SealedVersion:
     database = Database(f"sqlite:///{layout.keys / 'keys.db'}")
     try:
         sealed = SqlKeyStore(database).sealed(version)
-        assert sealed is not None
-        with (
-            FileSource(layout.master_key).load() as master_key,
-            open_seal(SecretKey, sealed.secret_key, sealed.context, master_key) as secret_key,
-            secret_key.exposed() as view,
-        ):
-            return bytes(view)
     finally:
         database.close()
+    assert sealed is not None
+    return sealed
+
+
+def _opened(layout: StateLayout, kind: type[SecretBytes], blob: bytes, context: SealContext) -> bytes:
+    with (
+        FileSource(layout.master_key).load() as master_key,
+        open_seal(kind, blob, context, master_key) as secret,
+        secret.exposed() as view,
+    ):
+        return bytes(view)
 
 
 def forms_of(serialized: bytes, profile_name: str) -> dict[str, bytes]:
@@ -67,7 +84,6 @@ def pieces_of(forms: Mapping[str, bytes], degree: int) -> dict[str, Sequence[byt
     return pieces
 
 
-def file_pieces(path: Path, length: int = 64, count: int = 8) -> list[bytes]:
-    """Pieces from all over a file."""
-    content = path.read_bytes()
+def windows_of(content: bytes, length: int = 64, count: int = 8) -> list[bytes]:
+    """Windows spread over some content from its beginning to its end."""
     return [content[start : start + length] for start in np.linspace(0, len(content) - length, count).astype(int)]

@@ -107,8 +107,7 @@ def _points_table(evaluation: Evaluation) -> Table:
 
 
 def _encryption_table(evaluation: Evaluation, encrypted: EncryptedFindings) -> Table:
-    title = f"Accuracy before and after encryption, at {encrypted.thresholds.size} thresholds"
-    made = table("", "float64", "encrypted", title=title, right=("float64", "encrypted"))
+    made = table("", "float64", "encrypted", title="Before and after encryption", right=("float64", "encrypted"))
     before, after = encrypted.before, encrypted.after
     made.add_row("AUC", f"{before.auc:.4f}", f"{after.auc:.4f}")
     made.add_row("EER", _percent(before.eer), _percent(after.eer))

@@ -61,8 +61,9 @@ class Quotas(BaseModel):
     2m / (pi d) of the squared cosine between a guess and the unknown direction. A search tells more per match, because
     an answer without a match costs nothing: a match that happens once in 1/p tries tells about as much as log2(1/p)
     answers. With the defaults an attacker who already has a matching face, at a cosine halfway between the threshold
-    of 0.93 and 1, and 128 dimensions, gains below 0.005 by verifying and below 0.01 by searching in one day; without
-    quotas it gains all that there is. Lower thresholds and more days give more: see `AlternationMonitor`.
+    of 0.93 and 1, and 128 dimensions, gains below 0.005 in one day by verifying. One that searches only for rare
+    matches gains about 0.018, and about 0.033 if it starts at the threshold; without quotas it gains all that there
+    is. Lower thresholds and more days give more: see `AlternationMonitor`.
 
     Attributes:
         answers_per_caller: Decide calls of one caller.

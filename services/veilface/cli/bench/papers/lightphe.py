@@ -107,7 +107,8 @@ class PublishedScheme:
 
 
 def _probe(dim: int) -> NDArray[np.float64]:
-    return np.abs(unit_vectors(1, dim, 14)[0].astype(np.float64))
+    probe: NDArray[np.float64] = np.abs(unit_vectors(1, dim, 14)[0].astype(np.float64))
+    return probe
 
 
 def _key_bytes(system: LightPHE, half: str) -> int:

@@ -14,8 +14,7 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
 from veilface.crypto.public.phe.encrypt import PheEncryptor
-from veilface.crypto.public.phe.quantization import quantize
-from veilface.crypto.secret.phe.decrypt import PheDecrypter
+from veilface.crypto.public.phe.quantization import SCALE, quantize
 
 # More than a last-level cache holds, so that templates are read from memory.
 _GALLERY_BYTES = 1 << 28
@@ -61,7 +60,7 @@ def _search(
     prepared = party.comparer.prepare_probe(query, space, party.probe_use)
     timing, responses = timed(lambda: party.comparer.search(prepared, segments, slots), max(cap_s, 1.0))
     expected = gallery @ probe
-    errors = [np.abs(party.decrypter.decrypt(response, space, capacity) - expected).max() for response in responses]
+    scores = [party.decrypter.decrypt(response, space, capacity) for response in responses]
     return SearchRow(
         scheme=party.scheme.value,
         profile=party.profile,
@@ -70,17 +69,13 @@ def _search(
         count=capacity * copies,
         us_per_template=timing.wall_s / (capacity * copies) * 1e6,
         cpu_us_per_template=timing.cpu_s / (capacity * copies) * 1e6,
-        largest_error=float(max(errors)),
-        exact=_exact(party, responses, gallery, probe),
+        largest_error=max(float(np.abs(found - expected).max()) for found in scores),
+        exact=_exact(scores, gallery, probe) if isinstance(party.encryptor, PheEncryptor) else None,
     )
 
 
-def _exact(
-    party: Party, responses: list[bytes], gallery: NDArray[np.float64], probe: NDArray[np.float64]
-) -> bool | None:
-    """Whether every integer score of every response equals numpy's; None where scores are not integers."""
-    if not isinstance(party.decrypter, PheDecrypter):
-        return None
+def _exact(scores: list[NDArray[np.float64]], gallery: NDArray[np.float64], probe: NDArray[np.float64]) -> bool:
+    """Whether every score is exactly numpy's inner product of integers."""
     space = TemplateSpace(len(probe))
-    expected = (np.stack([quantize(row, space) for row in gallery]) @ quantize(probe, space)).tolist()
-    return all(party.decrypter.decrypt_integers(each, space, len(gallery)) == expected for each in responses)
+    expected = np.stack([quantize(row, space) for row in gallery]) @ quantize(probe, space)
+    return all(np.array_equal(np.rint(found * SCALE**2).astype(np.int64), expected) for found in scores)

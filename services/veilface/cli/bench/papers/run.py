@@ -11,7 +11,6 @@ from veilface.crypto.contract import Scheme
 
 DIMENSIONS = (128, 512, 4096)
 QUICK_DIMENSIONS = (128,)
-# Paillier and its kin, each at 80, 112 and 128 bits; ckks-packed-exact is no paper's peer.
 _PACKED_PROFILES = ("ckks-packed-128", "ckks-packed-192", "ckks-packed-256")
 _LIGHTPHE_DOT = "LightPHE's own @"
 
@@ -33,7 +32,10 @@ class Papers:
     def measure(self) -> Iterator[Row | SearchRow]:
         """Every row when it is known."""
         for row in self._rows():
-            (self.rows if isinstance(row, Row) else self.searches).append(row)
+            if isinstance(row, Row):
+                self.rows.append(row)
+            else:
+                self.searches.append(row)
             yield row
 
     def beside(self, row: Row) -> Row | None:

@@ -22,15 +22,15 @@ _HEADINGS = {
     Quantity.ERROR: "cosine\nerror",
 }
 _LEGEND = (
-    "~ extrapolated from fewer dimensions. Rows stand under the security that their parameters reach: "
-    "ckks-tenseal-192-defensive reaches 128 bits and ckks-tenseal-256-defensive 192. public keys: with evaluation "
-    "keys. in LightPHE: LightPHE 0.0.27 as published, on non-negative floats; the row above it compares the same "
-    "ciphertexts with exact signed integers."
+    "~ extrapolated from fewer dimensions. public keys: with the evaluation keys. Rows stand under the security that "
+    "their parameters reach: ckks-tenseal-192-defensive reaches 128 bits, ckks-tenseal-256-defensive 192. in LightPHE: "
+    "LightPHE 0.0.27 as published, on non-negative floats; the row above it is this project's code with keys of the "
+    "same size, on signed integers, against a probe in the clear."
 )
 _SEARCH_LEGEND = (
-    "times cheaper: than one comparison of the peer, by the clock and in CPU time. ckks-packed: encrypted probe, beside "
-    "the fastest ckks-tenseal set that reaches the same security. The others: plaintext probe, beside LightPHE's own @; "
-    "exact means that all integer scores equal numpy's."
+    "times cheaper: than one comparison of the peer, by the clock and in CPU time. ckks-packed: encrypted probe, "
+    "beside the fastest ckks-tenseal set that reaches the same security. The others: probe in the clear, beside "
+    "LightPHE's own @; exact: every integer score equals numpy's."
 )
 
 
@@ -72,14 +72,14 @@ def _searches(rows: Sequence[SearchRow]) -> Table:
     table.add_column("against numpy", no_wrap=True)
     last = ""
     for row in rows:
-        if row.profile != last:
+        if row.profile != last and len({each.dim for each in rows}) > 1:
             table.add_section()
         exact = "exact, " if row.exact else "NOT EXACT, " if row.exact is not None else ""
         table.add_row(
             row.profile if row.profile != last else "",
             f"{row.dim:,}",
             f"{row.count:,}",
-            _three_digits(row.us_per_template),
+            f"{row.us_per_template:.3g}",
             _reading(Quantity.COMPARISON, row.peer_s),
             f"{row.times_cheaper:,.0f}",
             f"{row.times_cheaper_cpu:,.0f}",
@@ -102,13 +102,11 @@ def _reading(quantity: Quantity, reading: Reading) -> str:
         return f"{mark}{reading.value:.0e}"
     units = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)) if quantity in SIZES else _TIMES
     unit, size = next(((unit, size) for unit, size in reversed(units) if reading.value >= size), units[0])
-    return f"{mark}{_three_digits(reading.value / size)} {unit}"
+    return f"{mark}{_short(reading.value / size)} {unit}"
 
 
 _TIMES = (("us", 1e-6), ("ms", 1e-3), ("s", 1.0))
 
 
-def _three_digits(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"

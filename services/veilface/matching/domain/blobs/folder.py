@@ -56,22 +56,33 @@ class BlobFolder:
             DataLossError: If it is not there, or not what was imported.
         """
         path = self._path(gallery_uid, blob.sha256)
+        verified = self.verify(gallery_uid, blob)
         try:
-            before = _fingerprint(path)
+            mapping = BlobMapping(path)
+            if _fingerprint(path) != verified:
+                raise _damaged(path, "it changed while it was opened")
+        except (OSError, ValueError) as error:
+            raise _damaged(path, "it went while it was opened") from error
+        return mapping
+
+    def verify(self, gallery_uid: int, blob: BlobReference) -> tuple[int, ...]:
+        """Check the digest of a blob, unless that was done before; answers what names this state of its file.
+
+        Raises:
+            DataLossError: As for `open`.
+        """
+        path = self._path(gallery_uid, blob.sha256)
+        try:
+            found = _fingerprint(path)
             with self._lock:
-                is_verified = self._verified.get(path) == before
+                is_verified = self._verified.get(path) == found
             if not is_verified:
                 _check_digest(path, blob)
-            mapping = BlobMapping(path)
-            if _fingerprint(path) != before:
-                raise _damaged(path, "it changed while it was opened")
         except OSError as error:
             raise _damaged(path, error.strerror or "it cannot be read") from error
-        except ValueError as error:
-            raise _damaged(path, "it is empty") from error
         with self._lock:
-            self._verified[path] = before
-        return mapping
+            self._verified[path] = found
+        return found
 
     def galleries(self) -> list[int]:
         """The galleries that have a folder."""

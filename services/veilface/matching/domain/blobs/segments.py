@@ -1,5 +1,6 @@
 """Imported segments, ready to be searched. They stay mapped; only what memory has room for stays resident."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, cast
@@ -17,6 +18,7 @@ from veilface.matching.domain.store.snapshots import SegmentSnapshot
 
 # Each holds a file descriptor.
 MAPPED_SEGMENTS: Final = 8192
+_VERIFIED_AT_A_TIME: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,28 @@ class BlobSegments:
         """The segment, if it was opened before."""
         known = self._mapped.get(place)
         return known.packed if known is not None else None
+
+    async def verify(self, snapshots: Iterable[SegmentSnapshot]) -> None:
+        """Check the digests of blobs that are not open yet, several at a time: what `open` would do one by one.
+
+        Raises:
+            DataLossError: As for `open`.
+        """
+        folder = self._folder
+        if folder is None:
+            return
+        at_a_time = asyncio.Semaphore(_VERIFIED_AT_A_TIME)
+
+        async def verify(gallery_uid: int, blob: BlobReference) -> None:
+            async with at_a_time:
+                await run_patiently(self._storage, folder.verify, gallery_uid, blob)
+
+        checks = [
+            verify(snapshot.place.gallery_uid, snapshot.blob)
+            for snapshot in snapshots
+            if snapshot.blob is not None and snapshot.place not in self._mapped
+        ]
+        await asyncio.gather(*checks)
 
     async def open(self, comparer: TemplateComparer, snapshot: SegmentSnapshot) -> PackedSegment:
         """The imported part of a segment.

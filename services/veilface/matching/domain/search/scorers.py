@@ -66,6 +66,7 @@ class PackedScorer:
         self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
     ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
+        await self._library.verify(segments)
         done = 0
         while done < len(segments):
             # No window is open while the caller is slow to take what is yielded.

@@ -136,6 +136,10 @@ class SegmentLibrary:
         mapped.mapping.will_need()
         return mapped.memory_bytes
 
+    async def verify(self, snapshots: Sequence[SegmentSnapshot]) -> None:
+        """Check the imported segments that `obtain` would have to open. Raises DataLossError."""
+        await self._blobs.verify(snapshot for snapshot in snapshots if self._memory.peek(snapshot.place) is None)
+
     async def rebuild(self, snapshot: SegmentSnapshot) -> None:
         """Replace the segment in memory by one that holds exactly the snapshot; errors as for `obtain`."""
         async with self._lock(snapshot.place):
