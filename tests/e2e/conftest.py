@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.faces import LabelledFaces, labelled_faces
+from veilface.cli.local_stack.signals import interrupted_by_signals
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
 from veilface.common.attested import SignedTemplate
@@ -49,6 +50,8 @@ class Plaintext:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     with (
+        # A run that is told to stop takes its processes with it.
+        interrupted_by_signals(),
         tempfile.TemporaryDirectory(prefix="veilface-e2e-") as folder,
         LocalStack(Path(folder), ready_timeout_s=READY_TIMEOUT_S) as running,
     ):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -53,10 +54,9 @@ from veilface.matching.v1 import (
 )
 
 TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 MODEL = "dlib-resnet/hog/chip"
 SPACE = TemplateSpace(64)
-GALLERY = "galleries/staff"
-VERSIONS = ("keys/staff/versions/1", "keys/staff/versions/2")
 IDENTITIES = {
     "client": CLIENT_IDENTITY,
     "operator": OPERATOR_IDENTITY,
@@ -93,11 +93,17 @@ class ServiceProcess:
         return f"unix:{self.folder}/{self.name}.s"
 
     def start(self):
+        self.begin_to_start()
+        self.wait_until_ready()
+
+    def begin_to_start(self):
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"veilface.{self.name}"], env=self._environment, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + TIMEOUT_S
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + START_TIMEOUT_S
         while self._health() != health_pb2.HealthCheckResponse.SERVING:
             assert self._process.poll() is None, (self.folder / f"{self.name}.log").read_text()
             assert time.monotonic() < deadline
@@ -130,8 +136,8 @@ class ServiceProcess:
                 return None
 
 
-class Stack:
-    """Both services, the key "staff" with two versions, and a gallery under the first."""
+class Processes:
+    """Both services and the folder that they live in."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -165,25 +171,43 @@ class Stack:
                 "VEILFACE_SWEEP_S": "0.5",
             },
         )
+
+    def start(self):
+        for process in (self.keys, self.matching):
+            process.begin_to_start()
+        for process in (self.keys, self.matching):
+            process.wait_until_ready()
+
+    def close(self):
+        self.matching.close()
+        self.keys.close()
+
+
+class Stack:
+    """A key and a gallery of its own under the key's first version, and what everybody does with them."""
+
+    def __init__(self, processes, name):
+        self.folder = processes.folder
+        self.keys = processes.keys
+        self.matching = processes.matching
+        self.signers = processes.signers
+        self.name = name
+        self.old, self.new = f"keys/{name}/versions/1", f"keys/{name}/versions/2"
+        self.gallery_name = f"galleries/{name}"
         self.people = np.random.default_rng(3).normal(size=(400, SPACE.dimension))
         self.people /= np.linalg.norm(self.people, axis=1, keepdims=True)
         self.face = self.people[0] + 0.3 * self.people[1]
         self.face /= np.linalg.norm(self.face)
-
-    def start(self):
-        self.keys.start()
-        self.matching.start()
         self.operator = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("operator"))
-        self.decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("client"))
         self.connect_to_matching()
         # No thresholds in the way: a ranking of everybody, compared with numpy's.
         threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
         quotas = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
         policy = policy_pb2.KeyPolicy(quotas=quotas, thresholds=[threshold], top_k_limit=100)
-        self.operator.CreateKey(key_service_pb2.CreateKeyRequest(key_id="staff", policy=policy), timeout=TIMEOUT_S)
-        request = gallery_service_pb2.CreateGalleryRequest(gallery_id="staff", key="keys/staff")
+        self.operator.CreateKey(key_service_pb2.CreateKeyRequest(key_id=name, policy=policy), timeout=TIMEOUT_S)
+        request = gallery_service_pb2.CreateGalleryRequest(gallery_id=name, key=f"keys/{name}")
         self.galleries.CreateGallery(request, timeout=TIMEOUT_S)
-        self.encryptors = {VERSIONS[0]: self._encryptor(VERSIONS[0])}
+        self.encryptors = {self.old: self._encryptor(self.old)}
 
     def connect_to_matching(self):
         """New connections: old ones wait for a while before they try a service again that was gone."""
@@ -197,14 +221,11 @@ class Stack:
         self.connect_to_matching()
 
     def rotate_key(self):
-        self.operator.RotateKey(key_service_pb2.RotateKeyRequest(name="keys/staff"), timeout=TIMEOUT_S)
-        self.encryptors[VERSIONS[1]] = self._encryptor(VERSIONS[1])
-        self.decrypters = {version: self._decrypter(version) for version in VERSIONS}
-        self.probes = {version: self.template(self.face, TemplateUse.PROBE, version) for version in VERSIONS}
-
-    def close(self):
-        self.matching.close()
-        self.keys.close()
+        self.operator.RotateKey(key_service_pb2.RotateKeyRequest(name=f"keys/{self.name}"), timeout=TIMEOUT_S)
+        self.encryptors[self.new] = self._encryptor(self.new)
+        versions = (self.old, self.new)
+        self.decrypters = {version: self._decrypter(version) for version in versions}
+        self.probes = {version: self.template(self.face, TemplateUse.PROBE, version) for version in versions}
 
     def template(self, vector, use, version):
         encryptor = self.encryptors[version]
@@ -221,31 +242,33 @@ class Stack:
         )
         return template_to_proto(sign_template(self.signers["embedding"], statement, ciphertext))
 
-    def enroll(self, number, version=VERSIONS[0]):
+    def enroll(self, number, version=None):
         """Enroll the person of this enrollment number, from 1; under the version that the gallery is under."""
         request = gallery_service_pb2.EnrollRequest(
-            gallery=GALLERY,
+            gallery=self.gallery_name,
             subject_id=f"s{number}",
-            template=self.template(self.people[number - 1], TemplateUse.REFERENCE, version),
+            template=self.template(self.people[number - 1], TemplateUse.REFERENCE, version or self.old),
             request_id=secrets.token_hex(8),
         )
         return self.galleries.Enroll(request, timeout=TIMEOUT_S)
 
     def erase(self, number):
-        request = gallery_service_pb2.DeleteEnrollmentRequest(name=f"{GALLERY}/enrollments/{number}")
+        request = gallery_service_pb2.DeleteEnrollmentRequest(name=f"{self.gallery_name}/enrollments/{number}")
         self.galleries.DeleteEnrollment(request, timeout=TIMEOUT_S)
 
     def gallery(self):
-        return self.galleries.GetGallery(gallery_service_pb2.GetGalleryRequest(name=GALLERY), timeout=TIMEOUT_S)
+        return self.galleries.GetGallery(
+            gallery_service_pb2.GetGalleryRequest(name=self.gallery_name), timeout=TIMEOUT_S
+        )
 
     def move(self):
         """The reports of a move to version 2, as they come."""
-        request = rotation_pb2.RotateGalleryRequest(name=GALLERY, key_version=VERSIONS[1])
+        request = rotation_pb2.RotateGalleryRequest(name=self.gallery_name, key_version=self.new)
         return self.gallery_operator.RotateGallery(request, timeout=TIMEOUT_S)
 
     def search(self, version):
         """The messages of an answer to a probe under this version."""
-        request = matching_service_pb2.SearchGalleryRequest(gallery=GALLERY, probe=self.probes[version])
+        request = matching_service_pb2.SearchGalleryRequest(gallery=self.gallery_name, probe=self.probes[version])
         return list(self.matcher.SearchGallery(request, timeout=TIMEOUT_S))
 
     def scores(self, version):
@@ -271,7 +294,8 @@ class Stack:
             )
             for index, each in enumerate(messages)
         ]
-        response = self.decisions.DecideIdentification(iter(requests), timeout=TIMEOUT_S)
+        decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("client"))
+        response = decisions.DecideIdentification(iter(requests), timeout=TIMEOUT_S)
         numbers = [
             [run.first_enrollment + offset for run in each.directory.runs for offset in range(run.count)]
             for each in messages
@@ -283,13 +307,12 @@ class Stack:
 
     def stored_versions(self):
         """How many templates are stored under each version."""
-        import sqlite3
-
         connection = sqlite3.connect(f"{self.folder}/matching.db")
         try:
-            return dict(connection.execute("SELECT key_version, count(*) FROM templates GROUP BY key_version"))
+            rows = connection.execute("SELECT key_version, count(*) FROM templates GROUP BY key_version").fetchall()
         finally:
             connection.close()
+        return {version: count for version, count in rows if version in (self.old, self.new)}
 
     def _encryptor(self, version):
         stub = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("embedding"))
@@ -319,7 +342,7 @@ class Searching:
         self._allowed = self._always | set(sometimes)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.answers = dict.fromkeys(VERSIONS, 0)
+        self.answers = {stack.old: 0, stack.new: 0}
         self.failures = []
 
     def __enter__(self):
@@ -331,35 +354,42 @@ class Searching:
         self._thread.join(TIMEOUT_S)
 
     def _run(self):
-        version = VERSIONS[0]
+        version = self._stack.old
         while not self._stop.is_set():
             try:
                 found = self._stack.scores(version)
             except grpc.RpcError as failure:
                 error = error_from_rpc(failure)
-                if error.reason is Reason.WRONG_KEY_VERSION and VERSIONS[1] in error.message and version != VERSIONS[1]:
-                    version = VERSIONS[1]
-                    continue
-                self.failures.append(error.message)
-                continue
+                is_left_behind = error.reason is Reason.WRONG_KEY_VERSION and self._stack.new in error.message
+                if not is_left_behind or version == self._stack.new:
+                    self.failures.append(error.message)
+                version = self._stack.new
             except Exception as error:  # noqa: BLE001 - a thread has no other way to fail a test
                 self.failures.append(repr(error))
-                continue
-            self.answers[version] += 1
-            if not self._always <= found.keys() <= self._allowed or found != self._stack.expected(found):
-                self.failures.append(f"wrong scores under {version}: {found}")
+            else:
+                self._check(version, found)
+
+    def _check(self, version, found):
+        self.answers[version] += 1
+        if not self._always <= found.keys() <= self._allowed or found != self._stack.expected(found):
+            self.failures.append(f"wrong scores under {version}: {found}")
+
+
+@pytest.fixture(scope="session")
+def processes():
+    # pytest's own temporary folders have longer names than a socket may have.
+    with tempfile.TemporaryDirectory(prefix="vf-") as folder:
+        processes = Processes(Path(folder))
+        try:
+            processes.start()
+            yield processes
+        finally:
+            processes.close()
 
 
 @pytest.fixture
-def stack():
-    # pytest's own temporary folders have longer names than a socket may have.
-    with tempfile.TemporaryDirectory(prefix="vf-") as folder:
-        stack = Stack(Path(folder))
-        try:
-            stack.start()
-            yield stack
-        finally:
-            stack.close()
+def stack(processes):
+    return Stack(processes, f"g{secrets.token_hex(4)}")
 
 
 @pytest.fixture

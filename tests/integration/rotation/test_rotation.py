@@ -11,7 +11,6 @@ from veilface.common.status import error_from_rpc
 from veilface.keys.v1 import key_service_pb2
 from veilface.matching.v1 import gallery_service_pb2_grpc, rotation_pb2
 
-OLD, NEW = "keys/staff/versions/1", "keys/staff/versions/2"
 TIMEOUT_S = 60
 
 
@@ -24,24 +23,24 @@ def test_scores_are_as_before_and_the_old_version_can_be_destroyed(stack):
     for number in numbers:
         stack.enroll(number)
     stack.rotate_key()
-    before = stack.scores(OLD)
+    before = stack.scores(stack.old)
     assert before == stack.expected(numbers)
-    assert stack.ranking(OLD) == ranked(before)
+    assert stack.ranking(stack.old) == ranked(before)
     reports = list(stack.move())
     assert (reports[-1].moved_count, reports[-1].enrollment_count, reports[-1].switched) == (8, 8, True)
-    assert stack.gallery().key_version == NEW
-    assert stack.stored_versions() == {NEW: 8}
-    version = key_service_pb2.DisableKeyVersionRequest(name=OLD)
+    assert stack.gallery().key_version == stack.new
+    assert stack.stored_versions() == {stack.new: 8}
+    version = key_service_pb2.DisableKeyVersionRequest(name=stack.old)
     stack.operator.DisableKeyVersion(version, timeout=TIMEOUT_S)
-    assert stack.scores(NEW) == {number: pytest.approx(score, abs=1e-3) for number, score in before.items()}
-    request = key_service_pb2.DestroyKeyVersionRequest(name=OLD, immediately=True)
+    assert stack.scores(stack.new) == {number: pytest.approx(score, abs=1e-3) for number, score in before.items()}
+    request = key_service_pb2.DestroyKeyVersionRequest(name=stack.old, immediately=True)
     destroyed = stack.operator.DestroyKeyVersion(request, timeout=TIMEOUT_S)
     assert destroyed.state == key_service_pb2.KeyVersion.STATE_DESTROYED
-    assert stack.ranking(NEW) == ranked(before)
+    assert stack.ranking(stack.new) == ranked(before)
     stack.restart_matching()
-    assert stack.ranking(NEW) == ranked(before)
-    stack.enroll(9, NEW)
-    assert stack.scores(NEW) == stack.expected(range(1, 10))
+    assert stack.ranking(stack.new) == ranked(before)
+    stack.enroll(9, stack.new)
+    assert stack.scores(stack.new) == stack.expected(range(1, 10))
 
 
 def test_what_is_enrolled_and_erased_during_the_move_is_in_and_out(stack, searching):
@@ -59,13 +58,13 @@ def test_what_is_enrolled_and_erased_during_the_move_is_in_and_out(stack, search
             stack.erase(number)
         assert list(reports)[-1].switched
         present = [*range(2, 100), *range(120, 153)]
-        assert stack.scores(NEW) == stack.expected(present)
-        answered = searches.answers[NEW]
-        while not searches.failures and searches.answers[NEW] == answered:
+        assert stack.scores(stack.new) == stack.expected(present)
+        answered = searches.answers[stack.new]
+        while not searches.failures and searches.answers[stack.new] == answered:
             pass
     assert searches.failures == []
-    assert searches.answers[OLD]
-    assert stack.stored_versions() == {NEW: len(present)}
+    assert searches.answers[stack.old]
+    assert stack.stored_versions() == {stack.new: len(present)}
     assert stack.gallery().enrollment_count == len(present)
 
 
@@ -74,7 +73,7 @@ def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
     for number in numbers:
         stack.enroll(number)
     stack.rotate_key()
-    stack.scores(OLD)
+    stack.scores(stack.old)
     interruptions = []
     with searching(numbers) as searches:
         for steps in (1, 2, 2, 2, 2):
@@ -88,15 +87,15 @@ def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
                 interruptions.append(error_from_rpc(failure).reason)
             stack.keys.start()
         assert list(stack.move())[-1].switched
-        answered = searches.answers[NEW]
-        while not searches.failures and searches.answers[NEW] == answered:
+        answered = searches.answers[stack.new]
+        while not searches.failures and searches.answers[stack.new] == answered:
             pass
     assert len(interruptions) >= 2
     assert set(interruptions) == {Reason.DEPENDENCY_UNAVAILABLE}
     assert searches.failures == []
-    assert searches.answers[OLD]
-    assert stack.scores(NEW) == stack.expected(numbers)
-    assert stack.stored_versions() == {NEW: len(numbers)}
+    assert searches.answers[stack.old]
+    assert stack.scores(stack.new) == stack.expected(numbers)
+    assert stack.stored_versions() == {stack.new: len(numbers)}
 
 
 def test_the_matching_service_killed_at_each_step_goes_on_where_it_was(stack):
@@ -116,8 +115,8 @@ def test_the_matching_service_killed_at_each_step_goes_on_where_it_was(stack):
         assert stack.scores(version) == stack.expected(numbers)
     assert moved == sorted(moved)
     assert list(stack.move())[-1].switched
-    assert stack.scores(NEW) == stack.expected(numbers)
-    assert stack.stored_versions() == {NEW: len(numbers)}
+    assert stack.scores(stack.new) == stack.expected(numbers)
+    assert stack.stored_versions() == {stack.new: len(numbers)}
     connection = sqlite3.connect(f"{stack.folder}/matching.db")
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -127,7 +126,7 @@ def test_the_matching_service_killed_at_each_step_goes_on_where_it_was(stack):
 
 def test_only_an_operator_moves_galleries(stack):
     client = gallery_service_pb2_grpc.GalleryServiceStub(stack.matching.channel("client"))
-    request = rotation_pb2.RotateGalleryRequest(name="galleries/staff", key_version=OLD)
+    request = rotation_pb2.RotateGalleryRequest(name=stack.gallery_name, key_version=stack.old)
     with pytest.raises(grpc.RpcError) as caught:
         list(client.RotateGallery(request, timeout=TIMEOUT_S))
     assert error_from_rpc(caught.value).reason is Reason.IDENTITY_DENIED

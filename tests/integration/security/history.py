@@ -43,6 +43,8 @@ UNKNOWN_SUBJECT = "canary-nobody-0e4c17"
 LABEL_NAME = "canary-label-name-b8f602"
 LABEL_VALUE = "canary-label-value-41d9ce"
 IMAGE_TEXT = "canary-in-an-image-c05e88"
+# In the place of a ciphertext, where the matching service cannot but take it in.
+SMUGGLED = b"canary-in-a-ciphertext-5b70aa" * 3000
 
 Vector = NDArray[np.float64]
 
@@ -172,7 +174,7 @@ class Asking:
         self._refused(lambda: self._enroll(probe, f"{SUBJECT} with spaces", {}))
         forged = template_pb2.Template()
         forged.CopyFrom(probe)
-        forged.ciphertext = embedding.tobytes() + image
+        forged.ciphertext = SMUGGLED
         self._refused(lambda: self._enroll(forged, SUBJECT, {}))
         self._refused(lambda: self.compare(forged))
         unknown = matching_service_pb2.CompareTemplatesRequest(
