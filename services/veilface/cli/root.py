@@ -5,6 +5,7 @@ import typer
 from veilface.cli.bench import commands as bench
 from veilface.cli.commands import (
     bulk_import,
+    certs,
     demo,
     enrollment,
     evaluate,
@@ -33,4 +34,5 @@ demo.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(galleries.app, name="gallery")
 app.add_typer(subjects.app, name="subject")
+app.add_typer(certs.app, name="certs")
 app.add_typer(bench.app, name="bench")

@@ -126,8 +126,9 @@ class Keyset:
 class Replica:
     """A matching service behind gRPC, and what a caller does with it."""
 
-    def __init__(self, keyset, database_url, settings, redis_url=None, folder=None, blobs=None, **limits):
+    def __init__(self, keyset, database_url, settings, redis_url=None, folder=None, blobs=None, rules=(), **limits):
         self.keyset = keyset
+        self.policy = AccessPolicy(DEFAULT_ACCESS).with_rules(dict(rules))
         self.settings = settings
         self.database = Database(database_url)
         migrate(self.database)
@@ -185,7 +186,7 @@ class Replica:
                 matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
             ),
         ]
-        self.server = await start_server(self.settings, registrations, readiness, AccessPolicy(DEFAULT_ACCESS))
+        self.server = await start_server(self.settings, registrations, readiness, self.policy)
         self.channel = grpc.aio.insecure_channel(self.server.address)
         self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.channel)
         self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.channel)

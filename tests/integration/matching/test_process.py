@@ -8,7 +8,6 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from tests.integration.matching.matcher_process import START_TIMEOUT_S
 
 from veilface.common.errors import Reason
 from veilface.common.status import error_from_rpc
@@ -19,7 +18,6 @@ from veilface.matching.v1 import (
     matching_service_pb2_grpc,
 )
 
-START_TIMEOUT_S = 120
 CALL_TIMEOUT_S = 60
 
 

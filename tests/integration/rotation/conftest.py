@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from veilface.client import ClientSettings, VeilfaceClient
+from veilface.client.import_source import ImportSource
 from veilface.common.attested import (
     TemplateStatement,
     scores_from_proto,
@@ -145,7 +147,9 @@ class Processes:
         authority.save(folder)
         for name, identity in IDENTITIES.items():
             authority.issue(identity).save(folder, name)
-        self.signers = {name: Signer.generate(IDENTITIES[name]) for name in ("embedding", "keys", "matching")}
+        self.signers = {
+            name: Signer.generate(IDENTITIES[name]) for name in ("embedding", "keys", "matching", "operator")
+        }
         for name, signer in self.signers.items():
             signer.save(folder / f"{name}.pem")
         TrustStore({each.identity: [each.public_key_bytes] for each in self.signers.values()}).save(
@@ -251,6 +255,22 @@ class Stack:
             request_id=secrets.token_hex(8),
         )
         return self.galleries.Enroll(request, timeout=TIMEOUT_S)
+
+    def import_people(self, count):
+        """Import the people of the enrollment numbers 1 to `count` as a segment."""
+        settings = ClientSettings(
+            embedding_service="unix:/unused",
+            key_service=self.keys.address,
+            matching_service=self.matching.address,
+            import_signing_key=self.folder / "operator.pem",
+            tls_certificate=self.folder / "operator.crt",
+            tls_private_key=self.folder / "operator.key",
+            tls_ca=self.folder / "ca.crt",
+        )
+        subjects = tuple(f"s{number}" for number in range(1, count + 1))
+        with VeilfaceClient(settings) as client:
+            source = ImportSource(self.people[:count], subjects)
+            client.imports.run(client.galleries.get(self.gallery_name), source, model=MODEL)
 
     def erase(self, number):
         request = gallery_service_pb2.DeleteEnrollmentRequest(name=f"{self.gallery_name}/enrollments/{number}")

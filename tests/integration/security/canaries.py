@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from tests.integration.security import history as planted
 from tests.integration.security.history import History
 from tests.integration.security.search import PieceSearch
 from tests.integration.security.secret_forms import forms_of, pieces_of, windows_of
+
 from veilface.cli.local_stack.layout import StateLayout
 from veilface.crypto.public.packed.profiles import packed_profile
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from tests.integration.security.history import History, serve_people
 from tests.integration.security.unprivileged import unprivileged_thread
+
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.embedding.domain.pipeline import Pipeline
 from veilface.embedding.models.building import build_pipelines

@@ -9,9 +9,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
 from tests.integration.security.secret_forms import unsealed, unsealed_seed
 from tests.portraits import ASTRONAUT, portrait_path
+
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.common.attested import scores_from_proto, template_to_proto
 from veilface.common.channel import open_sync_channel
@@ -181,7 +181,7 @@ class Asking:
             probe=probe, subject=f"galleries/{GALLERY}/subjects/{UNKNOWN_SUBJECT}"
         )
         self._refused(lambda: self._matching.CompareTemplates(unknown, timeout=TIMEOUT_S))
-        self._refused(lambda: self._keys.GetKey(key_service_pb2.GetKeyRequest(name="keys/nobody"), timeout=TIMEOUT_S))
+        self._refused(lambda: self._keys.GetKey(key_service_pb2.GetKeyRequest(name=f"keys/{KEY}-2"), timeout=TIMEOUT_S))
         self._refused(lambda: list(self._keys.GetEvaluationKeys(key_service_pb2.GetEvaluationKeysRequest())))
 
     def _enroll(self, template: template_pb2.Template, subject: str, labels: dict[str, str]) -> object:

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-
 from tests.integration.security.search import PieceSearch
 
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")

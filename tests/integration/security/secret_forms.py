@@ -76,7 +76,7 @@ def forms_of(serialized: bytes, profile_name: str) -> dict[str, bytes]:
 
 def pieces_of(forms: Mapping[str, bytes], degree: int) -> dict[str, Sequence[bytes]]:
     """Windows of 64 coefficients, spread over each form from its beginning to its end."""
-    pieces = {}
+    pieces: dict[str, Sequence[bytes]] = {}
     for form, content in forms.items():
         length = COEFFICIENTS * len(content) // degree
         starts = np.linspace(0, len(content) - length, PIECES).astype(int) // (length // COEFFICIENTS)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from redis import Redis
-
 from tests.integration.security.canaries import AnyCanary, canaries_of
 from tests.integration.security.history import History
 from tests.integration.security.secret_forms import forms_of
+
 from veilface.cli.local_stack.stack import LocalStack
 
 TIMEOUT_S = 60
@@ -98,8 +98,9 @@ def test_every_canary_is_looked_for(canaries: dict[str, AnyCanary]) -> None:
 
 def test_every_place_was_really_looked_at(places: dict[str, bytes], history: History) -> None:
     assert b'"method": "/veilface.keys.v1.KeyService/DecideVerification"' in places["logs"]
-    assert b'veilface_calls_total{code="OK",method="/veilface.matching.v1.MatchingService/SearchGallery"}' in (
-        places["metrics"]
+    assert (
+        b'veilface_calls_total{code="OK",method="/veilface.matching.v1.MatchingService/SearchGallery"}'
+        in (places["metrics"])
     )
     assert len(places["Redis"]) > 4_000_000
     assert len(places["segments and blobs"]) > 4_000_000

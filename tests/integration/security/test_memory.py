@@ -1,4 +1,4 @@
-"""No process but the key service ever holds a secret key, and nobody without privileges reads the key service's memory."""
+"""No process but the key service holds a secret key, and nobody without privileges reads that one's memory."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.integration.security.history import History
 from tests.integration.security.memory import count_hits
 from tests.integration.security.secret_forms import PIECES, forms_of, pieces_of, windows_of
+
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.crypto.public.packed.profiles import packed_profile
 

@@ -69,7 +69,8 @@ def rotate(
             for gallery in waiting:
                 moved[gallery.name] = _move(client, output, rotated, gallery, target)
         count = sum(each["enrollment_count"] for each in moved.values())
-        done = f"[green]{target}[/] is the primary version; moved {count} enrollments in {len(moved)} galleries to it"
+        galleries_moved = f"{len(moved)} {'gallery' if len(moved) == 1 else 'galleries'}"
+        done = f"[green]{target}[/] is the primary version; moved {count} enrollments in {galleries_moved} to it"
         output.show({"key": key_document(rotated), "key_version": target, "galleries": [*moved.values()]}, done)
 
 

@@ -11,9 +11,6 @@ from veilface.cli.output import Output
 from veilface.cli.session import connected
 
 app = typer.Typer(no_args_is_help=True, help="Keys. Their secret halves never leave the key service.")
-key_versions.register(app)
-app.add_typer(key_policy.app, name="policy")
-app.add_typer(key_audit.app, name="audit")
 
 # The names of crypto.contract.Scheme, which would be slow to import for a help text.
 SchemeOption = Annotated[
@@ -110,3 +107,8 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
                 version.public_key_sha256,
             )
         output.show(key_document(found), about, versions)
+
+
+key_versions.register(app)
+app.add_typer(key_policy.app, name="policy")
+app.add_typer(key_audit.app, name="audit")

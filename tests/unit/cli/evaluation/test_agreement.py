@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cli.evaluation.labelled import labelled, labelled_scores
@@ -52,6 +52,7 @@ def test_a_turned_decision_within_the_tolerance_is_told_apart() -> None:
     assert (found.within_tolerance, found.different_within_tolerance) == (2, 2)
 
 
+@settings(deadline=None)
 @given(labelled_scores)
 def test_all_scores_lie_between_the_outer_thresholds_with_room_for_errors(scores: LabelledScores) -> None:
     staircase = Staircase.over(scores)
@@ -61,6 +62,7 @@ def test_all_scores_lie_between_the_outer_thresholds_with_room_for_errors(scores
     assert set(staircase.even) <= set(staircase.thresholds)
 
 
+@settings(deadline=None)
 @given(labelled_scores)
 def test_thresholds_passed_have_the_auc_of_the_scores_themselves(scores: LabelledScores) -> None:
     passed = passed_threshold(scores.similarities, Staircase.over(scores).thresholds)
@@ -87,6 +89,7 @@ def test_the_key_service_resolves_every_threshold_of_the_policy(metric: Metric) 
     assert len(resolved.bands) == len(policy.thresholds)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(Scheme)))
 def test_only_additive_schemes_may_show_the_probe(scheme: Scheme) -> None:
     policy = evaluation_policy(run_with(Staircase.over(labelled([0.5], [0.1])), scheme=scheme))

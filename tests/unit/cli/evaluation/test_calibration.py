@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cli.evaluation.labelled import labelled, labelled_scores
@@ -52,6 +52,7 @@ def test_a_non_mated_pair_that_is_most_alike_is_refused_too() -> None:
     assert error_rates(scores, threshold_for(scores, 0.001)).false_matches.events == 0
 
 
+@settings(deadline=None)
 @given(labelled_scores, st.floats(1e-6, 0.5))
 def test_the_rate_is_kept_and_no_lower_threshold_that_decides_otherwise_keeps_it(
     scores: LabelledScores, fmr: float

@@ -2,7 +2,7 @@ from fractions import Fraction
 from math import comb
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veilface.cli.evaluation.confidence import clopper_pearson
@@ -19,6 +19,7 @@ def probability_of_at_least(events: int, trials: int, rate: float) -> float:
     return float(sum(comb(trials, k) * exact**k * (1 - exact) ** (trials - k) for k in range(events, trials + 1)))
 
 
+@settings(deadline=None)
 @given(observations())
 def test_each_bound_leaves_the_observation_a_chance_of_2_5_percent(observation: tuple[int, int]) -> None:
     events, trials = observation
@@ -33,6 +34,7 @@ def test_each_bound_leaves_the_observation_a_chance_of_2_5_percent(observation: 
         assert interval.high == 1.0
 
 
+@settings(deadline=None)
 @given(observations())
 def test_what_was_seen_lies_inside(observation: tuple[int, int]) -> None:
     events, trials = observation

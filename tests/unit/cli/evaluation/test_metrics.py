@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.unit.cli.evaluation.labelled import labelled, labelled_scores, similarities
 from veilface.cli.evaluation.metrics import (
@@ -62,18 +62,21 @@ def test_pairs_that_are_apart_have_no_error() -> None:
     assert (measured.auc, measured.eer) == (1.0, 0.0)
 
 
+@settings(deadline=None)
 @given(labelled_scores)
 def test_auc_is_the_share_of_all_comparisons(scores: LabelledScores) -> None:
     difference = scores.mated[:, None] - scores.non_mated[None, :]
     assert area_under_curve(scores) == pytest.approx(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
+@settings(deadline=None)
 @given(labelled_scores)
 def test_exchanged_labels_mirror_the_auc(scores: LabelledScores) -> None:
     exchanged = LabelledScores(scores.similarities, ~scores.is_mated)
     assert area_under_curve(exchanged) == pytest.approx(1 - area_under_curve(scores))
 
 
+@settings(deadline=None)
 @given(labelled_scores, similarities)
 def test_many_thresholds_at_once_agree_with_one_at_a_time(scores: LabelledScores, threshold: float) -> None:
     (fmr,), (fnmr,) = rates_at(scores, np.array([threshold]))
@@ -82,6 +85,7 @@ def test_many_thresholds_at_once_agree_with_one_at_a_time(scores: LabelledScores
     assert fnmr == pytest.approx(rates.false_non_matches.value)
 
 
+@settings(deadline=None)
 @given(labelled_scores)
 def test_the_eer_is_at_most_the_larger_error_at_any_threshold(scores: LabelledScores) -> None:
     fmr, fnmr = rates_at(scores, np.unique(scores.similarities))

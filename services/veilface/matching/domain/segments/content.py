@@ -94,7 +94,8 @@ class SegmentContent:
 
     def of_template(self, template_sha256: bytes) -> "SegmentContent":
         """The entries with this template digest."""
-        return self._select((self.template_sha256 == np.frombuffer(template_sha256, dtype=np.uint8)).all(axis=1))
+        chosen = (self.template_sha256 == np.frombuffer(template_sha256, dtype=np.uint8)).all(axis=1)
+        return self if chosen.all() else self._select(chosen)
 
     def outside(self, slots: NDArray[np.intp]) -> "SegmentContent":
         """The entries in other slots than these."""

@@ -159,7 +159,7 @@ def _load_imported(
     if not rows:
         return SegmentContent.empty(), ()
     slots, numbers, subject_ids = zip(*rows, strict=True)
-    template_sha256 = np.tile(np.frombuffer(blob.sha256, dtype=np.uint8), (len(rows), 1))
+    template_sha256 = np.broadcast_to(np.frombuffer(blob.sha256, dtype=np.uint8), (len(rows), DIGEST_BYTES))
     return SegmentContent(np.array(slots, np.intp), np.array(numbers, np.uint64), template_sha256), subject_ids
 
 
