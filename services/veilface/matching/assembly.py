@@ -14,6 +14,7 @@ from veilface.matching.domain.comparers import Comparers, KeyMaterial
 from veilface.matching.domain.comparisons import Comparisons
 from veilface.matching.domain.enrollments import Enrollments, EnrollmentStores
 from veilface.matching.domain.galleries import Galleries
+from veilface.matching.domain.imported import ImportedComparisons
 from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.paging import PageTokens
 from veilface.matching.domain.rotation import GalleryRotation, Reencryption, RotationStores
@@ -135,6 +136,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     )
     library.listen(publisher)
     packer = SegmentPacker(library, snapshots, storage)
+    scoring = ScoringPass(compute)
     import_records = ImportRecords(database)
     garbage = None
     if backends.blobs is not None:
@@ -190,7 +192,13 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             storage=storage,
         ),
         comparisons=Comparisons(
-            desk=desk, templates=templates, comparers=comparers, tickets=tickets, compute=compute, storage=storage
+            desk=desk,
+            templates=templates,
+            imported=ImportedComparisons(snapshots, library, scoring, compute, storage),
+            comparers=comparers,
+            tickets=tickets,
+            compute=compute,
+            storage=storage,
         ),
         search=GallerySearch(
             desk=desk,
@@ -199,7 +207,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             library=library,
             comparers=comparers,
             tickets=tickets,
-            scoring=ScoringPass(compute),
+            scoring=scoring,
             compute=compute,
             storage=storage,
             window_bytes=limits.window_bytes,

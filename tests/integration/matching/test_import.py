@@ -11,6 +11,7 @@ from veilface.client.galleries import gallery_from_proto
 from veilface.client.import_source import ImportSource
 from veilface.client.imports import Imports
 from veilface.client.steps import Service
+from veilface.common.attested import Circuit
 from veilface.common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -22,7 +23,7 @@ from veilface.common.identities import OPERATOR_IDENTITY
 from veilface.common.signing import Signer
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import PublicMaterial, Scheme
-from veilface.matching.v1 import gallery_service_pb2
+from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
 
 CAPACITY = 4096
 MODEL = "dlib-resnet/hog/chip"
@@ -158,6 +159,17 @@ async def test_an_erased_enrollment_of_an_import_is_not_scored(replica, crowd, f
     assert_scores((await replica.scores(face))[0], crowd[:30], face)
     await replica.erase(7)
     assert_scores((await replica.scores(face))[0], crowd[:30], face, erased={7})
+
+
+async def test_an_imported_face_is_verified_one_to_one(replica, crowd, face):
+    await Importer(replica).run(source_of(crowd[:30]))
+    request = matching_service_pb2.CompareTemplatesRequest(
+        probe=replica.keyset.probe(face), subject="galleries/staff/subjects/p9"
+    )
+    (batch,) = (await replica.matcher.CompareTemplates(request)).score_batches
+    ticket, scores = replica.keyset.open(batch)
+    assert (ticket.circuit, ticket.subject) == (Circuit.VERIFY, "galleries/staff/subjects/p9")
+    assert scores == pytest.approx([float(crowd[8].astype(np.float64) @ face)], abs=SCORE_TOLERANCE)
 
 
 async def test_faces_are_enrolled_beside_imported_ones(replica, crowd, face):

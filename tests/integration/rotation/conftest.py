@@ -17,8 +17,12 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from veilface.client import ClientSettings, VeilfaceClient
+from veilface.client.calls import ServiceCalls
+from veilface.client.galleries import Galleries
 from veilface.client.import_source import ImportSource
+from veilface.client.imports import Imports
+from veilface.client.public_keys import PublicKeys
+from veilface.client.steps import Service
 from veilface.common.attested import (
     TemplateStatement,
     scores_from_proto,
@@ -258,19 +262,11 @@ class Stack:
 
     def import_people(self, count):
         """Import the people of the enrollment numbers 1 to `count` as a segment."""
-        settings = ClientSettings(
-            embedding_service="unix:/unused",
-            key_service=self.keys.address,
-            matching_service=self.matching.address,
-            import_signing_key=self.folder / "operator.pem",
-            tls_certificate=self.folder / "operator.crt",
-            tls_private_key=self.folder / "operator.key",
-            tls_ca=self.folder / "ca.crt",
-        )
-        subjects = tuple(f"s{number}" for number in range(1, count + 1))
-        with VeilfaceClient(settings) as client:
-            source = ImportSource(self.people[:count], subjects)
-            client.imports.run(client.galleries.get(self.gallery_name), source, model=MODEL)
+        matching = (self.matching.channel("operator"), ServiceCalls(Service.MATCHING, "matching", TIMEOUT_S))
+        keys = (self.keys.channel("operator"), ServiceCalls(Service.KEYS, "keys", TIMEOUT_S))
+        imports = Imports(*matching, PublicKeys(*keys), lambda: self.signers["operator"])
+        source = ImportSource(self.people[:count], tuple(f"s{number}" for number in range(1, count + 1)))
+        imports.run(Galleries(*matching).get(self.gallery_name), source, model=MODEL)
 
     def erase(self, number):
         request = gallery_service_pb2.DeleteEnrollmentRequest(name=f"{self.gallery_name}/enrollments/{number}")

@@ -22,6 +22,8 @@ from veilface.keys.storage.key_store import SqlKeyStore
 PIECES = 6
 # 64 coefficients of -1, 0 and 1 hold 101 bits: no piece is found by chance. As bytes that is 64 of them or more.
 COEFFICIENTS = 64
+# How many different bytes the first 64 of other content have at least.
+TELLING_BYTES = 12
 
 
 def unsealed(layout: StateLayout, version: KeyVersionName) -> bytes:
@@ -85,5 +87,9 @@ def pieces_of(forms: Mapping[str, bytes], degree: int) -> dict[str, Sequence[byt
 
 
 def windows_of(content: bytes, length: int = 64, count: int = 8) -> list[bytes]:
-    """Windows spread over some content from its beginning to its end."""
-    return [content[start : start + length] for start in np.linspace(0, len(content) - length, count).astype(int)]
+    """Windows spread over some content, but for those that any memory may hold by chance, as a black part of an image."""
+    starts = np.linspace(0, len(content) - length, count).astype(int)
+    windows = [content[start : start + length] for start in starts]
+    telling = [window for window in windows if len(set(window[:64])) >= TELLING_BYTES]
+    assert len(telling) > count // 2
+    return telling

@@ -11,7 +11,13 @@ from typing import Any
 import grpc
 
 from veilface.client import ClientSettings
-from veilface.common.errors import FailedPreconditionError, NotFoundError, Reason, VeilfaceError
+from veilface.common.errors import (
+    FailedPreconditionError,
+    NotFoundError,
+    Reason,
+    UnavailableError,
+    VeilfaceError,
+)
 from veilface.common.status import STATUS_DETAILS_KEY, item_error_from, status_code, status_from_error
 from veilface.embedding.v1 import embedding_service_pb2, embedding_service_pb2_grpc
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
@@ -20,6 +26,7 @@ from veilface.matching.v1 import (
     gallery_service_pb2_grpc,
     matching_service_pb2,
     matching_service_pb2_grpc,
+    rotation_pb2,
 )
 from veilface.types.v1 import score_pb2, template_pb2
 
@@ -107,6 +114,15 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     def CreateKey(self, request: Any, context: Any) -> Any:
         return self._add(request.key_id)
 
+    def RotateKey(self, request: Any, context: Any) -> Any:
+        key = self.keys[request.name]
+        number = key.primary_version + 1
+        key.versions.add(
+            name=f"{key.name}/versions/{number}", version=number, state=key_service_pb2.KeyVersion.STATE_ENABLED
+        )
+        key.primary_version = number
+        return key
+
     def GetKey(self, request: Any, context: Any) -> Any:
         if request.name not in self.keys:
             abort(context, NotFoundError(Reason.KEY_NOT_FOUND, f"there is no key {request.name}"))
@@ -163,6 +179,19 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
     comparisons: list[Any] = field(default_factory=list)
     searches: list[Any] = field(default_factory=list)
     enrolled: list[Any] = field(default_factory=list)
+    key_version: str = KEY_VERSION
+    # Where the gallery moves to just before the next question; that is refused, and answered when it is asked again.
+    switches_to: str = ""
+    # The moves asked for; the first one is interrupted once.
+    moves: list[Any] = field(default_factory=list)
+
+    def RotateGallery(self, request: Any, context: Any) -> Any:
+        self.moves.append(request)
+        yield rotation_pb2.RotateGalleryResponse(moved_count=len(self.moves) - 1, enrollment_count=2)
+        if len(self.moves) == 1:
+            abort(context, UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the key service is away"))
+        self.key_version = request.key_version
+        yield rotation_pb2.RotateGalleryResponse(moved_count=2, enrollment_count=2, switched=True)
 
     def CreateGallery(self, request: Any, context: Any) -> Any:
         return self._gallery(f"galleries/{request.gallery_id}")
@@ -179,6 +208,7 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
         return gallery_service_pb2.DeleteGalleryResponse(enrollment_count=len(self.enrolled))
 
     def Enroll(self, request: Any, context: Any) -> Any:
+        self._switch(context)
         self.enrolled.append(request)
         return gallery_service_pb2.Enrollment(
             name=f"{request.gallery}/enrollments/{len(self.enrolled)}",
@@ -198,10 +228,12 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
         )
 
     def CompareTemplates(self, request: Any, context: Any) -> Any:
+        self._switch(context)
         self.comparisons.append(request)
         return matching_service_pb2.CompareTemplatesResponse(score_batches=[score_batch(0)])
 
     def SearchGallery(self, request: Any, context: Any) -> Any:
+        self._switch(context)
         self.searches.append(request)
         for segment in self.segments:
             answer = matching_service_pb2.SearchGalleryResponse()
@@ -210,10 +242,17 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
                 answer.ClearField("directory")
             yield answer
 
+    def _switch(self, context: Any) -> None:
+        if self.switches_to:
+            self.key_version, self.switches_to = self.switches_to, ""
+            abort(
+                context, FailedPreconditionError(Reason.WRONG_KEY_VERSION, f"the gallery is under {self.key_version}")
+            )
+
     def _gallery(self, name: str) -> Any:
         return gallery_service_pb2.Gallery(
             name=name,
-            key_version=KEY_VERSION,
+            key_version=self.key_version,
             scheme=template_pb2.SCHEME_CKKS_PACKED,
             profile="ckks-packed-128",
             model=MODEL,

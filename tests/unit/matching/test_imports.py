@@ -175,6 +175,27 @@ async def test_rows_on_top_of_an_import_are_searched_by_a_new_replica(
     await assert_scores(second, people[:4], probe)
 
 
+async def one_to_one(world, probe, target):
+    batches = await world.matching.comparisons.compare(world.embedder.probe(probe), target)
+    tickets = [world.ticket(batch) for batch in batches]
+    assert [(ticket.batch_index, ticket.batch_count, ticket.score_count) for ticket in tickets] == [
+        (index, len(batches), 1) for index in range(len(batches))
+    ]
+    return [float(np.frombuffer(batch.ciphertext)[0]) for batch in batches]
+
+
+async def test_imported_enrollments_are_verified_one_to_one(world, people, probe):
+    await add(world, people[:3], ["ada", "ben", "ada"])
+    await world.enroll("ada", people[3])
+    assert await one_to_one(world, probe, STAFF.enrollment(2)) == pytest.approx([people[1] @ probe])
+    expected = [people[number] @ probe for number in (3, 0, 2)]
+    assert await one_to_one(world, probe, STAFF.subject("ada")) == pytest.approx(expected)
+    await world.matching.enrollments.erase(STAFF.enrollment(1))
+    assert await one_to_one(world, probe, STAFF.subject("ada")) == pytest.approx([expected[0], expected[2]])
+    call = world.matching.comparisons.compare(world.embedder.probe(probe), STAFF.enrollment(1))
+    assert await refusal(call, NotFoundError) is Reason.ENROLLMENT_NOT_FOUND
+
+
 async def test_an_imported_segment_is_not_copied_into_the_caches(world, people, probe):
     await add(world, people[:4], ids(4))
     await world.scores(probe)

@@ -9,6 +9,7 @@ from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.admission import check_gallery, check_pair
 from veilface.matching.domain.comparers import Comparers
+from veilface.matching.domain.imported import ImportedComparisons
 from veilface.matching.domain.limits import MAX_ENROLLMENTS_PER_SUBJECT
 from veilface.matching.domain.store.templates import References, TemplateRecords
 from veilface.matching.domain.templates import TemplateDesk, VouchedTemplate
@@ -23,6 +24,7 @@ class Comparisons:
         *,
         desk: TemplateDesk,
         templates: TemplateRecords,
+        imported: ImportedComparisons,
         comparers: Comparers,
         tickets: TicketIssuer,
         compute: BoundedPool,
@@ -30,6 +32,7 @@ class Comparisons:
     ) -> None:
         self._desk = desk
         self._templates = templates
+        self._imported = imported
         self._comparers = comparers
         self._tickets = tickets
         self._compute = compute
@@ -45,6 +48,7 @@ class Comparisons:
             FailedPreconditionError: The two sides cannot be compared; see `check_pair` and `check_gallery`. Or
                 SUBJECT_FULL if the subject has more enrollments than one answer may hold.
             NotFoundError: GALLERY_NOT_FOUND, ENROLLMENT_NOT_FOUND or SUBJECT_NOT_FOUND.
+            UnavailableError: GALLERY_CHANGED if an imported enrollment was erased or moved meanwhile.
         """
         vouched = await self._desk.verify(probe, TemplateUse.PROBE)
         if isinstance(target, SignedTemplate):
@@ -72,10 +76,10 @@ class Comparisons:
 
     async def _compare_stored(self, probe: VouchedTemplate, references: References) -> list[SignedScores]:
         check_gallery(probe.statement, references.gallery)
-        if len(references.rows) > MAX_ENROLLMENTS_PER_SUBJECT:
+        if references.count > MAX_ENROLLMENTS_PER_SUBJECT:
             raise FailedPreconditionError(
                 Reason.SUBJECT_FULL,
-                f"{references.subject} has {len(references.rows)} enrollments; at most {MAX_ENROLLMENTS_PER_SUBJECT} "
+                f"{references.subject} has {references.count} enrollments; at most {MAX_ENROLLMENTS_PER_SUBJECT} "
                 "can be compared with in one answer: compare with one of them, or search the gallery",
             )
         comparer = await self._comparers.get(probe.statement.key_version)
@@ -85,10 +89,14 @@ class Comparisons:
             probe.statement,
             gallery=references.gallery,
             subject=str(references.subject),
-            batch_count=len(references.rows),
+            batch_count=references.count,
         )
-        ciphertexts = [row.ciphertext for row in references.rows]
-        return await self._compute.run(self._score, comparer, ciphertexts, probe, answer)
+        stored = [row.ciphertext for row in references.rows]
+        batches = await self._compute.run(self._score, comparer, stored, probe, answer)
+        imported = await self._imported.score(comparer, probe, references.imported)
+        return batches + [
+            self._tickets.sign(answer, index, ciphertext, 1) for index, ciphertext in enumerate(imported, len(batches))
+        ]
 
     def _score(
         self, comparer: TemplateComparer, references: Sequence[bytes], probe: VouchedTemplate, answer: Answer

@@ -122,6 +122,15 @@ class TemplateRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedSlot:
+    """An occupied slot whose template is in a blob only."""
+
+    place: SegmentPlace
+    slot: int
+    enrollment: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErasedTemplate:
     """What an erased slot held.
 

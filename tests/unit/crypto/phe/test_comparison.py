@@ -105,7 +105,9 @@ def test_nine_segments_need_two_tiles_of_lanes_and_score_right(paillier: Party):
     for segment, reference in zip(segments, references, strict=True):
         segment.add(paillier.encryptor.encrypt(reference, space, TemplateUse.REFERENCE), 3)
 
-    prepared = paillier.comparer.prepare_probe(paillier.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE), space)
+    prepared = paillier.comparer.prepare_probe(
+        paillier.encryptor.encrypt(probe, space, TemplateUse.PLAINTEXT_PROBE), space
+    )
     responses = paillier.comparer.search(prepared, segments, [np.array([3])] * 9)
 
     scores = [paillier.decrypter.decrypt_integers(response, space, 1)[0] for response in responses]

@@ -1,14 +1,15 @@
 """LightPHE 0.0.27 as published: its keys, its encryption of a list of floats, and its own `@`.
 
 It takes non-negative values only, at its default precision of five decimals. It encrypts and multiplies coordinate by
-coordinate, so a few of them tell the time of all.
+coordinate, so a few of them tell the time of all. It spreads encryption over processes, each of which may take 10
+seconds and no more; here one process encrypts, and the time is divided as if the processors shared it evenly.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from lightphe import LightPHE
+from lightphe import LightPHE, encrypt_float
 from lightphe.models.Tensor import EncryptedTensor
 from numpy.typing import NDArray
 
@@ -16,11 +17,14 @@ from veilface.cli.bench.measurement import progress
 from veilface.cli.bench.papers.rows import LIGHTPHE, Quantity, Reading, Row
 from veilface.cli.bench.subjects import unit_vectors
 from veilface.cli.bench.timing import Timing, timed
+from veilface.crypto.public.packed.parallel import worker_count
 from veilface.crypto.public.phe.profiles import PheProfile
 from veilface.crypto.public.phe.public_key import LIGHTPHE_NAMES
 
 _ENCRYPTED_DIM = 16
+# The value and its divisor; the value's absolute value, the same for values that are not negative, is not counted.
 _CIPHERTEXTS_PER_VALUE = 2
+_PRECISION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,18 @@ class PublishedScheme:
         self._cap_s = cap_s
         name = LIGHTPHE_NAMES[profile.scheme]
         self._key_generation, self._system = timed(lambda: LightPHE(name, key_size=profile.key_bits), cap_s)
-        self._values = np.abs(unit_vectors(1, _ENCRYPTED_DIM, 13)[0].astype(np.float64))
-        self._encryption, self._tensor = timed(
-            lambda: self._system.encrypt([float(value) for value in self._values], silent=True), 0.0
-        )
+        values = [float(value) for value in np.abs(unit_vectors(1, _ENCRYPTED_DIM, 13)[0])]
+        zero = self._system.cs.encrypt(plaintext=0)
+        divisor = self._system.cs.encrypt(plaintext=10**_PRECISION)
+
+        def encrypt(value: float) -> Any:
+            return encrypt_float(value, divisor, self._system.cs, _PRECISION, zero)
+
+        timing, _ = timed(lambda: encrypt(values[0]), cap_s)
+        count = min(_ENCRYPTED_DIM, max(2, int(cap_s / timing.wall_s)))
+        self._values = np.array(values[:count])
+        encryption, self._fractions = timed(lambda: [encrypt(value) for value in values[:count]], 0.0)
+        self._encryption_s = encryption.wall_s / count / worker_count()
 
     def measure(self, dim: int) -> tuple[Row, DotProduct]:
         """The row at one dimension, and its `@`."""
@@ -78,26 +90,24 @@ class PublishedScheme:
             measured if measured < dim else 0,
         )
         ciphertext_bytes = self._profile.ciphertext_bytes
-        fewer = _ENCRYPTED_DIM if dim > _ENCRYPTED_DIM else 0
         readings = {
             Quantity.KEY_GENERATION: Reading(self._key_generation.wall_s),
-            Quantity.ENCRYPTION: Reading(self._encryption.wall_s * dim / _ENCRYPTED_DIM, fewer),
+            Quantity.ENCRYPTION: Reading(self._encryption_s * dim, len(self._values)),
             Quantity.COMPARISON: dot.wall_s,
             Quantity.DECRYPTION: Reading(decryption.wall_s),
             Quantity.PUBLIC_KEYS: Reading(_key_bytes(self._system, "public_key")),
             Quantity.SECRET_KEY: Reading(_key_bytes(self._system, "private_key")),
             Quantity.TEMPLATE: Reading(dim * _CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
             Quantity.SCORE: Reading(_CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
-            Quantity.ERROR: Reading(self._error(decrypted[0], measured), dot.measured_dim),
+            Quantity.ERROR: Reading(self._error(decrypted[0], measured)),
         }
         profile = self._profile
         return Row(profile.scheme.value, profile.name, LIGHTPHE, profile.security_bits, dim, readings), dot
 
     def _dot(self, dim: int) -> Any:
         """The encrypted dot product with a probe of `dim` coordinates; the encrypted ones are repeated."""
-        fractions = self._tensor.fractions
-        repeated = [fractions[position % len(fractions)] for position in range(dim)]
-        tensor = EncryptedTensor(repeated, self._tensor.cs, self._tensor.precision)
+        repeated = [self._fractions[position % len(self._fractions)] for position in range(dim)]
+        tensor = EncryptedTensor(repeated, self._system.cs, _PRECISION)
         return tensor @ [float(value) for value in _probe(dim)]
 
     def _error(self, product: float, dim: int) -> float:

@@ -10,11 +10,13 @@ from veilface.cli.bench.timing import timed
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 
 _PAIRS = 3
+_WARM_DIM = 16
 
 
 def measure_row(party: Party, security_bits: int, dim: int, cap_s: float) -> Row:
     """The row of one profile. The error is the largest of a few pairs, against float64."""
     progress(f"{party.profile}: {dim} dimensions, 1:1")
+    _warm(party)
     space = TemplateSpace(dim)
     vectors = unit_vectors(_PAIRS + 1, dim, 11).astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -39,3 +41,12 @@ def measure_row(party: Party, security_bits: int, dim: int, cap_s: float) -> Row
     }
     readings = {quantity: Reading(float(value)) for quantity, value in values.items()}
     return Row(party.scheme.value, party.profile, VEILFACE, security_bits, dim, readings)
+
+
+def _warm(party: Party) -> None:
+    """Compile what compiles itself and make the tables of the key, before anything is timed."""
+    space = TemplateSpace(_WARM_DIM)
+    vector = unit_vectors(1, _WARM_DIM, 10)[0].astype(np.float64)
+    reference = party.encryptor.encrypt(vector, space, TemplateUse.REFERENCE)
+    score = party.comparer.compare(reference, party.encryptor.encrypt(vector, space, party.probe_use), space)
+    party.decrypter.decrypt(score, space, 1)

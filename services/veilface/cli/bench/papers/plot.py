@@ -142,7 +142,8 @@ def _draw_sizes(axes: "Axes", quantity: Quantity, title: str, lanes: Sequence[_L
 def _finish(axes: "Axes", lanes: Sequence[_Lane]) -> None:
     axes.minorticks_off()
     axes.set_yticks(range(len(lanes)), labels=[lane.label for lane in lanes])
-    for label, lane in zip(axes.get_yticklabels(), lanes, strict=True):
+    # Axes that share their labels with the first have none of their own.
+    for label, lane in zip(axes.get_yticklabels(), lanes, strict=False):
         label.set_color(_PALE if lane.system == LIGHTPHE else _INK)
         label.set_fontweight("bold" if lane.scheme is Scheme.CKKS_PACKED else "normal")
     axes.tick_params(axis="y", length=0)

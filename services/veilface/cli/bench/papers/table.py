@@ -10,6 +10,7 @@ from veilface.cli.bench.papers.rows import SIZES, VEILFACE, Quantity, Reading, R
 from veilface.cli.bench.papers.run import Papers
 from veilface.crypto.contract import Scheme
 
+_WIDTH_OF_FILES = 100
 _HEADINGS = {
     Quantity.KEY_GENERATION: "make\nkey",
     Quantity.ENCRYPTION: "encrypt",
@@ -37,6 +38,8 @@ _SEARCH_LEGEND = (
 def show(papers: Papers) -> None:
     """Print every table."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
     for dim in papers.dimensions:
         console.print(_comparisons(dim, [row for row in papers.rows if row.dim == dim]))
     console.print(_LEGEND, style="dim")
@@ -91,9 +94,7 @@ def _searches(rows: Sequence[SearchRow]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=0)
 
 
 def _reading(quantity: Quantity, reading: Reading) -> str:

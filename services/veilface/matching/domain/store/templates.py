@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 
 from veilface.common.errors import DataLossError, NotFoundError, Reason
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName
-from veilface.matching.domain.records import Gallery, SegmentPlace, TemplateRow
+from veilface.matching.domain.records import Gallery, ImportedSlot, SegmentPlace, TemplateRow
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.schema import EnrollmentRow, TemplateTable
@@ -17,11 +17,22 @@ from veilface.matching.domain.store.schema import EnrollmentRow, TemplateTable
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """The stored references of one subject, or one of them, as they were in one transaction."""
+    """The stored references of one subject, or one of them, as they were in one transaction.
+
+    Attributes:
+        rows: Those with a template row, oldest first.
+        imported: Those in blobs, oldest first.
+    """
 
     gallery: Gallery
     subject: SubjectName
     rows: tuple[TemplateRow, ...]
+    imported: tuple[ImportedSlot, ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.rows) + len(self.imported)
 
 
 class TemplateRecords:
@@ -74,10 +85,15 @@ class TemplateRecords:
             gallery = load_gallery(connection, gallery_name)
             query = _select_templates(gallery.uid).add_columns(EnrollmentRow.subject_id)
             rows = connection.execute(query.where(is_chosen).order_by(EnrollmentRow.number)).all()
-        if not rows:
+            imported = connection.execute(_select_imported(gallery.uid).where(is_chosen)).all()
+        if not rows and not imported:
             return None
-        subject = gallery_name.subject(rows[0].subject_id)
-        return References(gallery, subject, tuple(_template_row(gallery.uid, row) for row in rows))
+        return References(
+            gallery,
+            gallery_name.subject((rows or imported)[0].subject_id),
+            tuple(_template_row(gallery.uid, row) for row in rows),
+            tuple(ImportedSlot(SegmentPlace(gallery.uid, row.segment), row.slot, row.number) for row in imported),
+        )
 
 
 def _select_templates(gallery_uid: int) -> Select[int, int, int, bytes, bytes]:
@@ -96,6 +112,14 @@ def _select_templates(gallery_uid: int) -> Select[int, int, int, bytes, bytes]:
             & (TemplateTable.key_version == EnrollmentRow.key_version),
         )
         .where(EnrollmentRow.gallery_uid == gallery_uid)
+    )
+
+
+def _select_imported(gallery_uid: int) -> Select[int, int, int, str]:
+    return (
+        select(EnrollmentRow.number, EnrollmentRow.segment, EnrollmentRow.slot, EnrollmentRow.subject_id)
+        .where(EnrollmentRow.gallery_uid == gallery_uid, EnrollmentRow.template_bytes == 0)
+        .order_by(EnrollmentRow.number)
     )
 
 

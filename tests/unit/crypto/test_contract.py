@@ -1,0 +1,309 @@
+"""Every scheme behind the same contract, against numpy, through the registries that the services use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.faces import LabelledFaces, labelled_faces
+from tests.schemes import RESEARCH_PROFILES, SchemeCase, scheme_cases
+from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
+from veilface.crypto.contract import (
+    Metric,
+    PublicMaterial,
+    Scheme,
+    ScoreDecrypter,
+    TemplateComparer,
+    TemplateEncryptor,
+    TemplateSpace,
+    TemplateUse,
+)
+from veilface.crypto.public.registry import load_comparer, load_encryptor
+from veilface.crypto.secret.generated import GeneratedKey
+from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
+from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
+from veilface.embedding.domain.normalization import l2_normalize
+from veilface.embedding.models.building import build_pipelines
+from veilface.embedding.settings import DEFAULT_PIPELINE
+from veilface.keys.domain.thresholds import ThresholdTable
+
+# The margin around a threshold in which an encrypted decision may differ from the one in plaintext, in cosine. It is
+# the noise of ckks-packed and of CipherFace's least precise set, and the quantisation of the additive schemes
+# (2e-4 in the mean square, see `quantization`).
+COSINE_TOLERANCE = 1e-3
+# A squared distance has three quantised terms, one of them twice.
+DISTANCE_TOLERANCE = 3e-3
+DIMENSIONS = (16, 100)
+
+
+@dataclass(frozen=True)
+class Party:
+    """Every role under one key version."""
+
+    case: SchemeCase
+    generated: GeneratedKey
+    material: PublicMaterial
+    encryptor: TemplateEncryptor
+    comparer: TemplateComparer
+    decrypter: ScoreDecrypter
+
+    def reference(self, embedding: NDArray[np.float64], space: TemplateSpace) -> bytes:
+        return self.encryptor.encrypt(embedding, space, TemplateUse.REFERENCE)
+
+    def probe(self, embedding: NDArray[np.float64], space: TemplateSpace) -> bytes:
+        return self.encryptor.encrypt(embedding, space, self.case.probe_use)
+
+    def score(self, reference: bytes, probe: bytes, space: TemplateSpace) -> float:
+        return float(self.decrypter.decrypt(self.comparer.compare(reference, probe, space), space, 1)[0])
+
+
+@lru_cache(maxsize=2)
+def party_of(case: SchemeCase, version: int = 1) -> Party:
+    """A key version with everyone who uses it; large evaluation keys are not kept for long."""
+    generated = generate_key(case.scheme, case.profile)
+    material = PublicMaterial(
+        case.scheme,
+        case.profile,
+        f"keys/test/versions/{version}",
+        generated.public_key,
+        generated.evaluation_keys,
+        plaintext_probe_allowed=case.is_additive,
+    )
+    return Party(
+        case,
+        generated,
+        material,
+        load_encryptor(material),
+        load_comparer(material),
+        load_decrypter(case.scheme, case.profile, generated.secret_key),
+    )
+
+
+@pytest.fixture(scope="module", params=scheme_cases())
+def party(request: pytest.FixtureRequest) -> Party:
+    return party_of(request.param)
+
+
+def embeddings(count: int, dimension: int, seed: int = 5) -> NDArray[np.float64]:
+    """Random unit vectors, shape (count, dimension)."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def search(
+    party: Party, references: NDArray[np.float64], probes: NDArray[np.float64], space: TemplateSpace
+) -> NDArray[np.float64]:
+    """The scores of every reference against every probe, shape (probes, references), by the scheme's fastest way."""
+    templates = [party.reference(reference, space) for reference in references]
+    if not party.comparer.supports_search:
+        queries = [party.probe(probe, space) for probe in probes]
+        return np.array([[party.score(template, query, space) for template in templates] for query in queries])
+    segment = party.comparer.new_segment(space)
+    segment.add_many(templates, range(len(templates)))
+    slots = [np.arange(len(templates))]
+    scores = []
+    for probe in probes:
+        prepared = party.comparer.prepare_probe(party.probe(probe, space), space, party.case.probe_use)
+        (response,) = party.comparer.search(prepared, [segment], slots)
+        scores.append(party.decrypter.decrypt(response, space, len(templates)))
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_the_cosine_is_numpys(party: Party, dimension: int) -> None:
+    space = TemplateSpace(dimension)
+    one, other = embeddings(2, dimension)
+    for a, b in ((one, other), (one, one), (one, -one)):
+        score = party.score(party.reference(a, space), party.probe(b, space), space)
+        assert score == pytest.approx(float(a @ b), abs=COSINE_TOLERANCE)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_the_squared_distance_is_numpys(party: Party, dimension: int) -> None:
+    space = TemplateSpace(dimension, Metric.SQUARED_EUCLIDEAN)
+    # Raw embeddings are scaled to a norm of at most 1, and need not reach it.
+    one, other = embeddings(2, dimension) * np.array([[0.9], [0.4]])
+    for a, b in ((one, other), (one, one), (one, -one)):
+        score = party.score(party.reference(a, space), party.probe(b, space), space)
+        assert score == pytest.approx(float(((a - b) ** 2).sum()), abs=DISTANCE_TOLERANCE)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_search_is_numpys(party: Party, metric: Metric) -> None:
+    space = TemplateSpace(16, metric)
+    references, probes = embeddings(5, 16, seed=1), embeddings(2, 16, seed=2)
+    cosines = probes @ references.T
+    expected = cosines if metric is Metric.COSINE else 2 - 2 * cosines
+    tolerance = COSINE_TOLERANCE if metric is Metric.COSINE else DISTANCE_TOLERANCE
+    assert search(party, references, probes, space) == pytest.approx(expected, abs=tolerance)
+
+
+def test_a_slot_that_is_emptied_leaves_the_others_as_they_are(party: Party) -> None:
+    space = TemplateSpace(16)
+    references, probe = embeddings(3, 16, seed=1), embeddings(1, 16, seed=2)[0]
+    if not party.case.searches_packed:
+        assert not party.comparer.supports_search
+        with pytest.raises(InvalidArgumentError) as refused:
+            party.comparer.new_segment(space)
+        assert refused.value.reason is Reason.UNSUPPORTED_BY_SCHEME
+        return
+    templates = [party.reference(reference, space) for reference in references]
+    segment = party.comparer.new_segment(space)
+    segment.add_many(templates, [0, 1, 2])
+    segment.subtract(templates[1], 1)
+    restored = party.comparer.segment_from_bytes(segment.to_bytes(), space)
+    prepared = party.comparer.prepare_probe(party.probe(probe, space), space, party.case.probe_use)
+    (response,) = party.comparer.search(prepared, [restored], [np.array([0, 2])])
+    scores = party.decrypter.decrypt(response, space, 2)
+    assert scores == pytest.approx(references[[0, 2]] @ probe, abs=COSINE_TOLERANCE)
+
+
+def test_a_moved_template_scores_as_before_under_the_new_version_only(party: Party) -> None:
+    space = TemplateSpace(16)
+    reference, probe = embeddings(2, 16)
+    target = party_of(party.case, version=2)
+    template = party.reference(reference, space)
+    secret_key = bytearray(party.generated.secret_key)
+    reencrypter = load_reencrypter(party.case.scheme, party.case.profile, secret_key, target.material)
+
+    moved = reencrypter.reencrypt_template(template, space, TemplateUse.REFERENCE)
+    reencrypter.wipe()
+
+    target.comparer.check_template(moved, space, TemplateUse.REFERENCE)
+    score = target.score(moved, target.probe(probe, space), space)
+    assert score == pytest.approx(float(reference @ probe), abs=COSINE_TOLERANCE)
+    # A key version that the template has left cannot read it: an error, or a number that has nothing to do with it.
+    try:
+        stale = party.score(moved, party.probe(probe, space), space)
+    except InvalidCiphertextError:
+        stale = np.inf
+    assert abs(stale - float(reference @ probe)) > COSINE_TOLERANCE
+
+
+@pytest.mark.parametrize("cut", [1, 33])
+def test_what_is_cut_short_is_refused(party: Party, cut: int) -> None:
+    space = TemplateSpace(16)
+    embedding = embeddings(1, 16)[0]
+    reference, probe = party.reference(embedding, space), party.probe(embedding, space)
+    score = party.comparer.compare(reference, probe, space)
+    assert party.decrypter.decrypt(score, space, 1) == pytest.approx([1.0], abs=COSINE_TOLERANCE)
+    for check in (
+        lambda: party.comparer.check_template(reference[:-cut], space, TemplateUse.REFERENCE),
+        lambda: party.comparer.check_template(probe[: len(probe) - min(cut, 8)], space, party.case.probe_use),
+        lambda: party.comparer.compare(reference[:-cut], probe, space),
+        lambda: party.decrypter.decrypt(score[:-cut], space, 1),
+    ):
+        with pytest.raises(InvalidCiphertextError) as refused:
+            check()
+        assert refused.value.reason is Reason.WRONG_SIZE
+
+
+def test_a_template_of_another_space_or_use_is_refused(party: Party) -> None:
+    space, use = TemplateSpace(16), TemplateUse.REFERENCE
+    reference = party.reference(embeddings(1, 16)[0], space)
+    party.comparer.check_template(reference, space, use)
+    with pytest.raises(InvalidCiphertextError):
+        party.comparer.check_template(reference, TemplateSpace(32), use)
+    with pytest.raises(InvalidCiphertextError):
+        party.comparer.check_template(reference, TemplateSpace(16, Metric.SQUARED_EUCLIDEAN), use)
+    with pytest.raises(InvalidCiphertextError):
+        party.comparer.check_template(reference, space, party.case.probe_use)
+
+
+def test_a_template_is_no_score(party: Party) -> None:
+    space = TemplateSpace(16)
+    reference = party.reference(embeddings(1, 16)[0], space)
+    with pytest.raises(InvalidCiphertextError):
+        party.decrypter.decrypt(reference, space, 1)
+
+
+def test_an_embedding_that_is_not_normalised_is_refused(party: Party) -> None:
+    space = TemplateSpace(16)
+    embedding = embeddings(1, 16)[0]
+    for wrong in (2 * embedding, 0.5 * embedding, np.full(16, np.nan)):
+        with pytest.raises(InvalidArgumentError) as refused:
+            party.reference(wrong, space)
+        assert refused.value.reason is Reason.EMBEDDING_OUT_OF_RANGE
+    with pytest.raises(InvalidArgumentError) as refused:
+        party.reference(embedding[:15], space)
+    assert refused.value.reason is Reason.WRONG_DIMENSION
+
+
+def test_a_probe_that_the_scheme_cannot_compare_is_refused(party: Party) -> None:
+    space, embedding = TemplateSpace(16), embeddings(1, 16)[0]
+    unsupported = TemplateUse.PROBE if party.case.is_additive else TemplateUse.PLAINTEXT_PROBE
+    if party.case.scheme is Scheme.CKKS_PACKED:
+        # The search engine compares both kinds.
+        probe = party.encryptor.encrypt(embedding, space, unsupported)
+        party.comparer.check_template(probe, space, unsupported)
+        return
+    with pytest.raises(InvalidArgumentError) as refused:
+        party.encryptor.encrypt(embedding, space, unsupported)
+    assert refused.value.reason is Reason.UNSUPPORTED_BY_SCHEME
+
+
+@pytest.mark.parametrize(("scheme", "profile"), RESEARCH_PROFILES)
+def test_80_bits_are_for_research_only(scheme: Scheme, profile: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        generate_key(scheme, profile)
+    assert refused.value.reason is Reason.INSECURE_PARAMETERS
+    assert generate_key(scheme, profile, research=True).public_key
+
+
+@pytest.fixture(scope="module")
+def faces() -> LabelledFaces:
+    return labelled_faces()
+
+
+@pytest.fixture(scope="module")
+def photographed(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
+    """The embedding of every labelled photograph, L2-normalised float64."""
+    pipeline = build_pipelines((DEFAULT_PIPELINE,), Path.home(), 1).default
+    found = {}
+    for path in faces.photographs:
+        (face,) = pipeline.finder.find(decode_image(path.read_bytes(), ImageLimits()))
+        found[path] = l2_normalize(pipeline.embedder.embed(face.aligned))
+    return found
+
+
+def test_every_decision_on_labelled_pairs_is_the_plaintext_decision(
+    party: Party,
+    faces: LabelledFaces,
+    photographed: Mapping[Path, NDArray[np.float64]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    threshold = ThresholdTable.load(None).resolve(DEFAULT_PIPELINE, Metric.COSINE, "", ()).value
+    plain = np.array([photographed[pair.first] @ photographed[pair.second] for pair in faces.pairs])
+    encrypted = pair_scores(party, faces, photographed)
+    near = np.abs(plain - threshold) <= COSINE_TOLERANCE
+    decided = encrypted >= threshold
+    different = decided != (plain >= threshold)
+    with capsys.disabled():
+        print(
+            f"\n{party.case.profile}: {len(decided)} pairs, {different.sum()} decided unlike plaintext, {near.sum()} "
+            f"within {COSINE_TOLERANCE} of the threshold; largest cosine error {np.abs(encrypted - plain).max():.1e}"
+        )
+    assert not (different & ~near).any()
+    # Both answers occur, so neither is given blindly.
+    assert decided.any()
+    assert not decided.all()
+
+
+def pair_scores(
+    party: Party, faces: LabelledFaces, photographed: Mapping[Path, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """The score of each labelled pair: from one search per photograph, or one by one where there is no search."""
+    number = {path: position for position, path in enumerate(faces.photographs)}
+    vectors = np.array([photographed[path] for path in faces.photographs])
+    space = TemplateSpace(vectors.shape[1])
+    pairs = [(number[pair.first], number[pair.second]) for pair in faces.pairs]
+    if party.case.searches_packed:
+        scores = search(party, vectors, vectors, space)
+        return np.array([scores[second, first] for first, second in pairs])
+    references = [party.reference(vector, space) for vector in vectors]
+    probes = [party.probe(vector, space) for vector in vectors]
+    return np.array([party.score(references[first], probes[second], space) for first, second in pairs])
