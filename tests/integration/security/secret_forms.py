@@ -87,7 +87,7 @@ def pieces_of(forms: Mapping[str, bytes], degree: int) -> dict[str, Sequence[byt
 
 
 def windows_of(content: bytes, length: int = 64, count: int = 8) -> list[bytes]:
-    """Windows spread over some content, but for those that any memory may hold by chance, as a black part of an image."""
+    """Windows spread over some content, without those that are in any memory by chance, as a black part of an image."""
     starts = np.linspace(0, len(content) - length, count).astype(int)
     windows = [content[start : start + length] for start in starts]
     telling = [window for window in windows if len(set(window[:64])) >= TELLING_BYTES]

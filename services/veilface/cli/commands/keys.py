@@ -1,6 +1,6 @@
 """veilface keys: named keys, whose secret halves never leave the key service."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -8,14 +8,20 @@ from veilface.cli.commands import key_audit, key_policy, key_versions
 from veilface.cli.commands.key_versions import KeyArgument
 from veilface.cli.options import JsonOption, StateOption
 from veilface.cli.output import Output
+from veilface.cli.scheme_names import SCHEME_NAMES, parse_scheme
 from veilface.cli.session import connected
 
 app = typer.Typer(no_args_is_help=True, help="Keys. Their secret halves never leave the key service.")
 
-# The names of crypto.contract.Scheme, which would be slow to import for a help text.
 SchemeOption = Annotated[
-    Literal["ckks-packed", "ckks-tenseal", "paillier", "damgard-jurik", "okamoto-uchiyama"],
-    typer.Option("--scheme", help="The encryption scheme."),
+    str,
+    typer.Option(
+        "--scheme",
+        metavar="SCHEME",
+        parser=parse_scheme,
+        help=f"The encryption scheme: {', '.join(SCHEME_NAMES)}. With the last three the matching service sees each "
+        "probe's embedding in the clear.",
+    ),
 ]
 ProfileOption = Annotated[
     str,
@@ -34,7 +40,8 @@ def create(
         bool,
         typer.Option(
             "--allow-plaintext-probe",
-            help="Let the matching service see probes in the clear, as the additive schemes need.",
+            help="Let the matching service see the embedding of who is asked about, in the clear. paillier, "
+            "damgard-jurik and okamoto-uchiyama compare with nothing else; references and scores stay encrypted.",
         ),
     ] = False,
     renewable: Annotated[
