@@ -19,6 +19,7 @@ COMMANDS = (
     "import",
     "evaluate",
     "bench search",
+    "bench papers",
     "certs create-authority",
     "certs issue",
     "certs renew",
@@ -62,14 +63,12 @@ def test_the_names_of_the_options_are_those_of_the_domain() -> None:
     from typing import get_args
 
     from veilface.cli.commands.galleries import MetricOption
-    from veilface.cli.commands.keys import SchemeOption
     from veilface.cli.options import FaceOption
     from veilface.client.faces import FaceSelection
-    from veilface.crypto.contract import Metric, Scheme
+    from veilface.crypto.contract import Metric
 
     def choices(annotated: object) -> set[str]:
         return set(get_args(get_args(annotated)[0]))
 
-    assert choices(SchemeOption) == {scheme.value for scheme in Scheme}
     assert choices(MetricOption) == {metric.value for metric in Metric}
     assert choices(FaceOption) == {FaceSelection.EXACTLY_ONE.value, FaceSelection.LARGEST.value}
