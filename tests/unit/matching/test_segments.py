@@ -177,7 +177,8 @@ async def test_an_erased_template_leaves_memory_and_cache_at_once_where_it_is_er
     assert world.matching.library.memory.peek(place).segment.rows[1].any()
     await world.matching.enrollments.erase(STAFF.enrollment(2))
     assert not world.matching.library.memory.peek(place).segment.rows[1].any()
-    assert place not in world.shared.entries
+    # What was shared is gone; the cleaned segment may have been shared already in its place.
+    assert place not in world.shared.entries or 1 not in world.shared.entries[place][0].slots
     await world.settle()
     assert 1 not in world.shared.entries[place][0].slots
 
