@@ -287,3 +287,21 @@ def test_plaintext_weights_of_the_largest_size_do_not_overflow() -> None:
     )
     for limb, q in enumerate(primes):
         assert set(np.unique(out[0, :, limb * degree : (limb + 1) * degree])) == {count * (q - 1) * (q - 1) % q}
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if name != "ckks-packed-exact"])
+def test_noise_does_not_add_up_where_templates_have_much_in_common(
+    name: str, keyring: Callable[[str], Keyring]
+) -> None:
+    """Embeddings of faces share a strong mean: whatever is the same in every slot must not become a bias."""
+    key = keyring(name)
+    space = TemplateSpace(64)
+    n = key.profile.degree
+    vectors = 4.0 * unit_vectors(1, 64, 12) + unit_vectors(n, 64, 13)
+    vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+    segment = key.comparer.segment_from_bytes(SegmentEncryptor(key.material).encrypt(vectors, space), space)
+    probe = key.encryptor.encrypt(vectors[3], space, TemplateUse.PROBE)
+    (answer,) = key.comparer.search(key.comparer.prepare_probe(probe, space), [segment], [np.arange(n)])
+    errors = key.decrypter.decrypt(answer, space, n) - vectors @ vectors[3]
+    assert np.abs(errors).max() < 1e-3
+    assert abs(float(errors.mean())) < 1e-4
