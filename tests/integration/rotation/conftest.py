@@ -212,9 +212,10 @@ class Stack:
         threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
         quotas = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
         policy = policy_pb2.KeyPolicy(quotas=quotas, thresholds=[threshold], top_k_limit=100)
-        self.operator.CreateKey(key_service_pb2.CreateKeyRequest(key_id=name, policy=policy), timeout=TIMEOUT_S)
+        key = key_service_pb2.CreateKeyRequest(key_id=name, policy=policy)
+        self.operator.CreateKey(key, timeout=TIMEOUT_S, wait_for_ready=True)
         request = gallery_service_pb2.CreateGalleryRequest(gallery_id=name, key=f"keys/{name}")
-        self.galleries.CreateGallery(request, timeout=TIMEOUT_S)
+        until_available(lambda: self.galleries.CreateGallery(request, timeout=TIMEOUT_S, wait_for_ready=True))
         self.encryptors = {self.old: self._encryptor(self.old)}
 
     def connect_to_matching(self):
@@ -347,6 +348,18 @@ class Stack:
                 return load_decrypter(Scheme.CKKS_PACKED, usable.key.profile, bytes(secret))
         finally:
             database.close()
+
+
+def until_available(call):
+    """The call's answer, asked for again while a service still waits before it connects to a restarted one."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as failure:
+            if failure.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 class Searching:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import grpc
 import pytest
+from tests.integration.rotation.conftest import until_available
 
 from veilface.common.errors import Reason
 from veilface.common.status import error_from_rpc
@@ -92,18 +93,6 @@ def test_what_is_enrolled_and_erased_during_the_move_is_in_and_out(stack, search
     assert stack.gallery().enrollment_count == len(present)
 
 
-def moved_to_its_end(stack):
-    """Move, again while the matcher still waits before it connects to the restarted key service."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return list(stack.move())
-        except grpc.RpcError as failure:
-            if failure.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-
-
 def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
     numbers = range(1, 201)
     for number in numbers:
@@ -122,7 +111,7 @@ def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
             except grpc.RpcError as failure:
                 interruptions.append(error_from_rpc(failure).reason)
             stack.keys.start()
-        assert moved_to_its_end(stack)[-1].switched
+        assert until_available(lambda: list(stack.move()))[-1].switched
         answered = searches.answers[stack.new]
         while not searches.failures and searches.answers[stack.new] == answered:
             pass
