@@ -50,15 +50,18 @@ def test_sets_that_overflow_or_lose_the_score_are_refused(
 
 
 @pytest.mark.parametrize(("degree", "bits", "log_scale"), [(4096, (40, 20, 40), 20), (8192, (60, 30, 31), 30)])
-def test_tenseal_itself_gives_a_wrong_score_with_such_sets_and_no_error(
+def test_tenseal_itself_gives_wrong_scores_with_such_sets_and_no_error(
     degree: int, bits: tuple[int, ...], log_scale: int
 ) -> None:
-    context = ts.context(ts.SCHEME_TYPE.CKKS, poly_modulus_degree=degree, coeff_mod_bit_sizes=list(bits))
-    context.generate_galois_keys()
-    context.global_scale = 2.0**log_scale
+    """How wrong depends on the key: a few are lucky, eight are not."""
     vector = np.full(512, 512**-0.5).tolist()
-    score = ts.ckks_vector(context, vector).dot(ts.ckks_vector(context, vector)).decrypt()[0]
-    assert abs(score - 1) > 0.05
+    errors = []
+    for _ in range(8):
+        context = ts.context(ts.SCHEME_TYPE.CKKS, poly_modulus_degree=degree, coeff_mod_bit_sizes=list(bits))
+        context.generate_galois_keys()
+        context.global_scale = 2.0**log_scale
+        errors.append(abs(ts.ckks_vector(context, vector).dot(ts.ckks_vector(context, vector)).decrypt()[0] - 1))
+    assert max(errors) > 0.05
 
 
 def test_sets_below_128_bits_are_refused() -> None:

@@ -293,15 +293,21 @@ def test_plaintext_weights_of_the_largest_size_do_not_overflow() -> None:
 def test_noise_does_not_add_up_where_templates_have_much_in_common(
     name: str, keyring: Callable[[str], Keyring]
 ) -> None:
-    """Embeddings of faces share a strong mean: whatever is the same in every slot must not become a bias."""
+    """Embeddings of faces share a strong mean. Noise that is the same in every slot would add up over it.
+
+    Independent noise has a root mean square of 1.76e-8 n, whatever the templates are. (Expansions whose last levels
+    come after the rescale showed three times that and more, under every key of sixteen.)
+    """
     key = keyring(name)
     space = TemplateSpace(64)
     n = key.profile.degree
     vectors = 4.0 * unit_vectors(1, 64, 12) + unit_vectors(n, 64, 13)
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     segment = key.comparer.segment_from_bytes(SegmentEncryptor(key.material).encrypt(vectors, space), space)
-    probe = key.encryptor.encrypt(vectors[3], space, TemplateUse.PROBE)
-    (answer,) = key.comparer.search(key.comparer.prepare_probe(probe, space), [segment], [np.arange(n)])
-    errors = key.decrypter.decrypt(answer, space, n) - vectors @ vectors[3]
+    errors = []
+    for vector in vectors[:8]:
+        probe = key.comparer.prepare_probe(key.encryptor.encrypt(vector, space, TemplateUse.PROBE), space)
+        (answer,) = key.comparer.search(probe, [segment], [np.arange(n)])
+        errors.append(key.decrypter.decrypt(answer, space, n) - vectors @ vector)
     assert np.abs(errors).max() < 1e-3
-    assert abs(float(errors.mean())) < 1e-4
+    assert np.sqrt(np.mean(np.square(errors))) < 1.6 * 1.76e-8 * n

@@ -1,7 +1,6 @@
 """The key switching keys that expand a template: one automorphism per level, log2(n) of them."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -27,17 +26,6 @@ class EvaluationKeys:
         """The shape that the keys of a profile have."""
         levels = profile.degree.bit_length() - 1
         return levels, 2, len(profile.primes), profile.template_limbs, profile.degree
-
-    @cached_property
-    def reduced(self) -> U32:
-        """The keys for ciphertexts at `segment_limbs` limbs: fewer digits and primes, the special prime still last."""
-        limbs = self.profile.segment_limbs
-        primes = [*range(limbs), len(self.profile.primes) - 1]
-        return np.ascontiguousarray(self.keys[:, :, primes, :limbs])
-
-    def at(self, limbs: int) -> U32:
-        """The keys for ciphertexts of so many limbs: all data primes, or `segment_limbs`."""
-        return self.keys if limbs == self.profile.template_limbs else self.reduced
 
     def to_bytes(self) -> bytes:
         """Serialize."""

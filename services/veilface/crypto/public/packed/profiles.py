@@ -19,9 +19,7 @@ class PackedProfile:
 
     The largest prime is the special prime of hybrid key switching; the others are data primes ("limbs"). Scales are
     powers of two. `template_log_scale` is the scale of a stored template at all limbs, `segment_log_scale` the one of
-    expanded probes and packed references at `segment_limbs` limbs. `late_levels` of an expansion are done after its
-    rescale: a limb less is 40 % less work, but its rounding noise then adds up where templates have much in common (a
-    bias of up to 1e-3 was seen), so that no profile here does it.
+    expanded probes and packed references at `segment_limbs` limbs.
 
     Raises:
         InvalidArgumentError: INSECURE_PARAMETERS if the modulus is too large for the ring degree at `security_bits`,
@@ -39,7 +37,6 @@ class PackedProfile:
     search_score_limbs: int
     verify_score_limbs: int
     integer_norm: int | None
-    late_levels: int
     source: str
 
     def __post_init__(self) -> None:
@@ -86,7 +83,6 @@ CKKS_PACKED_128: Final = PackedProfile(
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
-    late_levels=0,
     source=_STANDARD,
 )
 CKKS_PACKED_192: Final = PackedProfile(
@@ -101,7 +97,6 @@ CKKS_PACKED_192: Final = PackedProfile(
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
-    late_levels=0,
     source=_STANDARD,
 )
 CKKS_PACKED_256: Final = PackedProfile(
@@ -116,7 +111,6 @@ CKKS_PACKED_256: Final = PackedProfile(
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
-    late_levels=0,
     source=_STANDARD,
 )
 CKKS_PACKED_EXACT: Final = PackedProfile(
@@ -131,7 +125,6 @@ CKKS_PACKED_EXACT: Final = PackedProfile(
     search_score_limbs=2,
     verify_score_limbs=3,
     integer_norm=2048,
-    late_levels=0,
     source=_STANDARD,
 )
 
