@@ -8,8 +8,15 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
-from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format, weighed_format
-from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
+from veilface.crypto.public.packed.scores import (
+    ScoreFormat,
+    read_scores,
+    search_format,
+    verify_format,
+    weighed_format,
+    weighed_verify_format,
+)
+from veilface.crypto.public.packed.space import coordinate_count, scores_of
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
 
@@ -42,15 +49,12 @@ class PackedDecrypter:
             product = self._secret.multiply(others[0, limb], second, limb)
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
-        center = round(score_center(space, profile) * form.scale)
-        inner = signed_values(scores, profile.data_primes[: form.limbs], center) / form.scale
-        if profile.integer_norm is not None:
-            inner = np.rint(inner * profile.integer_norm**2)
-        return inner * score_unit(space, profile)
+        products = signed_values(scores, profile.data_primes[: form.limbs]) / form.scale
+        return scores_of(products, space, profile)
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
-        if len(ciphertext) >= wire.HEADER_BYTES:
-            for form in (search_format(self.profile), verify_format(self.profile), weighed_format(self.profile)):
-                if ciphertext[4] == form.kind:
-                    return form
+        for form_of in (search_format, verify_format, weighed_format, weighed_verify_format):
+            form = form_of(self.profile)
+            if wire.is_of_kind(ciphertext, form.kind):
+                return form
         raise InvalidCiphertextError(Reason.WRONG_USE, "expected a score ciphertext of a ckks-packed key")
