@@ -37,9 +37,17 @@ class PackedDecrypter:
 
     def decrypt(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
         """See `ScoreDecrypter.decrypt`. With an integer profile the scores are exact: they are rounded to integers."""
+        return scores_of(self.inner_products(ciphertext, space, score_count), space, self.profile)
+
+    def inner_products(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
+        """What `scores_of` takes, shape (score_count,): with all the noise of the ciphertext, also of exact profiles.
+
+        Raises:
+            InvalidCiphertextError: As `decrypt`.
+        """
         profile = self.profile
-        coordinates = coordinate_count(space, profile)
         form = self._format(ciphertext)
+        coordinates = coordinate_count(space, profile)
         scores, others, positions = read_scores(ciphertext, coordinates, score_count, form, profile)
         for limb in range(form.limbs):
             ring = prime_ring(profile.data_primes[limb], profile.degree)
@@ -49,8 +57,7 @@ class PackedDecrypter:
             product = self._secret.multiply(others[0, limb], second, limb)
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
-        products = signed_values(scores, profile.data_primes[: form.limbs]) / form.scale
-        return scores_of(products, space, profile)
+        return signed_values(scores, profile.data_primes[: form.limbs]) / form.scale
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
         for form_of in (search_format, verify_format, weighed_format, weighed_verify_format):
