@@ -31,7 +31,5 @@ def measure_encrypt(profile: str, dim: int) -> list[Measurement]:
             "SEAL encrypt_zero and save, one thread",
             seal_s * 1e3,
         ),
-        Measurement(
-            "bulk, per template", bulk_s / count * 1e6, "us", n=count, dim=dim, threads=threads
-        ),
+        Measurement("bulk, per template", bulk_s / count * 1e6, "us", n=count, dim=dim, threads=threads),
     ]
