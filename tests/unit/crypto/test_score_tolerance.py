@@ -53,7 +53,7 @@ def test_every_score_of_a_packed_segment_is_within_the_tolerance(profile: str, m
         Scheme.CKKS_PACKED, profile, "keys/test/versions/1", generated.public_key, generated.evaluation_keys
     )
     comparer, bulk = load_comparer(material), SegmentEncryptor(material)
-    references, probe = unit_vectors(bulk.capacity, DIMENSION, seed=3), unit_vectors(1, DIMENSION, seed=4)
+    references, probe = unit_vectors(bulk.capacity(space), DIMENSION, seed=3), unit_vectors(1, DIMENSION, seed=4)
     segment = comparer.segment_from_bytes(bulk.encrypt(references, space), space)
     template = load_encryptor(material).encrypt(probe[0], space, TemplateUse.PROBE)
     (answer,) = comparer.search(comparer.prepare_probe(template, space), [segment], [np.arange(len(references))])

@@ -2,9 +2,9 @@
 
 Decryption takes the median of all slots, which is close to the constant coefficient. TenSEAL sums a vector of d numbers
 up by rotations, and these leave that coefficient where it is: what one of them adds to it by switching keys counts
-d times at most. The errors of the two fresh templates, e0 + e1 s + e u with ternary s and u, are multiplied by the other
-template, d numbers that fill the slots by repetition: they count sqrt(d) times for a unit vector, and for a squared
-distance twice the difference of norm 2 or less.
+d times at most. The errors of the two fresh templates, e0 + e1 s + e u with ternary s and u, are multiplied by the
+other template, d numbers that fill the slots by repetition: they count sqrt(d) times for a unit vector, and for a
+squared distance twice the difference of norm 2 or less.
 """
 
 import math
