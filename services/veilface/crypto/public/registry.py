@@ -6,7 +6,14 @@ below 112 bits of security are refused unless `research` says that this is resea
 """
 
 from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason
-from veilface.crypto.contract import PublicMaterial, Scheme, SegmentEncryptor, TemplateComparer, TemplateEncryptor
+from veilface.crypto.contract import (
+    PublicMaterial,
+    Scheme,
+    SegmentEncryptor,
+    TemplateComparer,
+    TemplateEncryptor,
+    TemplateSpace,
+)
 from veilface.crypto.packages import packages_of
 
 
@@ -49,6 +56,30 @@ def check_profile(scheme: Scheme, profile: str) -> None:
         raise InvalidArgumentError(
             Reason.UNKNOWN_PROFILE, f"scheme {scheme} has no profile {profile!r}; it has {', '.join(known)}"
         )
+
+
+def score_tolerance(scheme: Scheme, profile: str, space: TemplateSpace) -> float:
+    """How far a decrypted score may be from the one in float64, in units of the metric.
+
+    Closer to a threshold than this an encrypted decision may differ from the one in plaintext. Each scheme derives it
+    from the distribution of its errors, at six standard deviations.
+
+    Raises:
+        InvalidArgumentError: UNKNOWN_PROFILE.
+    """
+    check_profile(scheme, profile)
+    with packages_of(scheme):
+        if scheme is Scheme.CKKS_PACKED:
+            from veilface.crypto.public.packed.tolerance import score_tolerance as packed_tolerance
+
+            return packed_tolerance(profile, space)
+        if scheme is Scheme.CKKS_TENSEAL:
+            from veilface.crypto.public.ckks_tenseal.tolerance import score_tolerance as tenseal_tolerance
+
+            return tenseal_tolerance(profile, space)
+        from veilface.crypto.public.phe.tolerance import score_tolerance as phe_tolerance
+
+        return phe_tolerance(space)
 
 
 def warm() -> None:
