@@ -70,8 +70,8 @@ def synthetic_gallery(owner: Subject, count: int, dim: int) -> SyntheticGallery:
     bulk = SegmentEncryptor(owner.material)
     segments, slots = [], []
     start = time.perf_counter()
-    for first in range(0, count, bulk.capacity):
-        rows = vectors[first : first + bulk.capacity]
+    for first in range(0, count, bulk.capacity(space)):
+        rows = vectors[first : first + bulk.capacity(space)]
         segments.append(owner.comparer.segment_from_bytes(bulk.encrypt(rows.astype(np.float64), space), space))
         slots.append(np.arange(len(rows)))
     return SyntheticGallery(vectors, segments, slots, time.perf_counter() - start)
