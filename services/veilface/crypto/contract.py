@@ -224,6 +224,7 @@ class PublicMaterial:
     Attributes:
         plaintext_probe_allowed: Whether the key's policy lets a matcher see probes in the clear.
         embedding_transform: Whether embeddings pass the version's secret transform first (see `crypto.renewal`).
+        importers: The identities that alone may sign imported segments; None if the key's policy names none.
     """
 
     scheme: Scheme
@@ -233,3 +234,4 @@ class PublicMaterial:
     evaluation_keys: bytes
     plaintext_probe_allowed: bool = False
     embedding_transform: bool = False
+    importers: tuple[str, ...] | None = None
