@@ -48,6 +48,17 @@ def test_templates_packed_one_by_one_or_together_score_the_same(party: Party, me
         assert party.decrypter.decrypt_integers(response, space, 3) == expected
 
 
+def test_rows_and_slots_of_a_search_are_of_one_moment(party: Party):
+    segment, templates = enroll(party, [0, 2])
+    packed = segment.packed()
+    rows = packed.rows.copy()
+    segment.subtract(templates[1], 2)
+    segment.add(party.encryptor.encrypt(FACES[2], SPACE, TemplateUse.REFERENCE), 1)
+    assert segment.packed().occupied.tolist() == [0, 1]
+    assert packed.occupied.tolist() == [0, 2]
+    assert np.array_equal(packed.rows, rows)
+
+
 def test_a_segment_survives_serialization(party: Party):
     segment, _ = enroll(party, [2, 4])
     copy = party.comparer.segment_from_bytes(segment.to_bytes(), SPACE)
