@@ -139,7 +139,7 @@ class Imports:
         encryptor = _encryptor(material)
         name = parse_gallery(gallery.name)
         known = self._known(name)
-        parts = _parts(source, signer, (str(name), model, space.metric), encryptor.capacity)
+        parts = _parts(source, signer, (str(name), model, space.metric), encryptor.capacity(space))
         sending = _Sending(self, name, material, model, space, source, signer)
         totals = _Totals()
 

@@ -79,9 +79,8 @@ class TemplateEncryptor(Protocol):
 class SegmentEncryptor(Protocol):
     """Encrypts whole segments under a public key."""
 
-    @property
-    def capacity(self) -> int:
-        """How many embeddings a segment holds."""
+    def capacity(self, space: TemplateSpace) -> int:
+        """How many embeddings of this space a segment holds."""
         ...
 
     def encrypt(self, embeddings: NDArray[np.floating], space: TemplateSpace) -> bytes:

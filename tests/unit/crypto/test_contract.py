@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.faces import LabelledFaces, labelled_faces
 from tests.schemes import RESEARCH_PROFILES, SchemeCase, scheme_cases
-from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
+from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, InvalidCiphertextError, Reason
 from veilface.crypto.contract import (
     Metric,
     PublicMaterial,
@@ -22,7 +22,7 @@ from veilface.crypto.contract import (
     TemplateSpace,
     TemplateUse,
 )
-from veilface.crypto.public.registry import load_comparer, load_encryptor
+from veilface.crypto.public.registry import load_comparer, load_encryptor, load_segment_encryptor
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
@@ -140,6 +140,26 @@ def test_a_search_is_numpys(party: Party, metric: Metric) -> None:
     expected = cosines if metric is Metric.COSINE else 2 - 2 * cosines
     tolerance = COSINE_TOLERANCE if metric is Metric.COSINE else DISTANCE_TOLERANCE
     assert search(party, references, probes, space) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_segment_encrypted_whole_is_searched_like_one_of_templates(party: Party, metric: Metric) -> None:
+    space = TemplateSpace(16, metric)
+    references, probe = embeddings(4, 16, seed=1), embeddings(1, 16, seed=2)[0]
+    if not party.case.searches_packed:
+        with pytest.raises(FailedPreconditionError) as refused:
+            load_segment_encryptor(party.material)
+        assert refused.value.reason is Reason.UNSUPPORTED_BY_SCHEME
+        return
+    encryptor = load_segment_encryptor(party.material)
+    segment = party.comparer.segment_from_bytes(encryptor.encrypt(references.astype(np.float32), space), space)
+    prepared = party.comparer.prepare_probe(party.probe(probe, space), space, party.case.probe_use)
+    (response,) = party.comparer.search(prepared, [segment], [np.arange(4)])
+    scores = party.decrypter.decrypt(response, space, 4)
+    expected = references @ probe if metric is Metric.COSINE else ((references - probe) ** 2).sum(axis=1)
+    tolerance = COSINE_TOLERANCE if metric is Metric.COSINE else DISTANCE_TOLERANCE
+    assert scores == pytest.approx(expected, abs=tolerance)
+    assert encryptor.capacity(space) == segment.capacity
 
 
 def test_a_slot_that_is_emptied_leaves_the_others_as_they_are(party: Party) -> None:

@@ -15,8 +15,9 @@ def measure_encrypt(profile: str, dim: int) -> Sheet:
     owner = subject(profile)
     space = TemplateSpace(dim)
     bulk = SegmentEncryptor(owner.material)
-    sheet = Sheet(profile, bulk.capacity, dim)
-    vectors = unit_vectors_float64(bulk.capacity, dim, 4)
+    capacity = bulk.capacity(space)
+    sheet = Sheet(profile, capacity, dim)
+    vectors = unit_vectors_float64(capacity, dim, 4)
     template = owner.encryptor.encrypt(vectors[0], space, TemplateUse.PROBE)
     serialized = bulk.encrypt(vectors, space)
     one_s = seconds(lambda: owner.encryptor.encrypt(vectors[0], space, TemplateUse.REFERENCE), 20)
@@ -26,15 +27,15 @@ def measure_encrypt(profile: str, dim: int) -> Sheet:
 
     segment = owner.comparer.segment_from_bytes(serialized, space)
     prepared = owner.comparer.prepare_probe(template, space)
-    (answer,) = owner.comparer.search(prepared, [segment], [np.arange(bulk.capacity)])
-    differences = owner.decrypter.decrypt(answer, space, bulk.capacity) - vectors @ vectors[0]
+    (answer,) = owner.comparer.search(prepared, [segment], [np.arange(capacity)])
+    differences = owner.decrypter.decrypt(answer, space, capacity) - vectors @ vectors[0]
 
     sheet.add(
         "encrypt one template", one_s * MS, "ms", theirs.time("one template", theirs.encrypt_s * MS), n=1, threads=1
     )
     sheet.add(
         "bulk, per template",
-        bulk_s / bulk.capacity * US,
+        bulk_s / capacity * US,
         "us",
         theirs.time("one template", theirs.encrypt_s * US),
     )
@@ -48,7 +49,7 @@ def measure_encrypt(profile: str, dim: int) -> Sheet:
     sheet.add("template", len(template), "bytes", theirs.size("template", theirs.template_bytes), n=1)
     sheet.add(
         "segment, bytes per template",
-        len(serialized) / bulk.capacity,
+        len(serialized) / capacity,
         "bytes",
         theirs.size("template", theirs.template_bytes),
     )

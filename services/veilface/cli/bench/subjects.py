@@ -103,9 +103,10 @@ def synthetic_gallery(owner: Subject, count: int, dim: int) -> SyntheticGallery:
     vectors = unit_vectors(count, dim, 1)
     space = TemplateSpace(dim)
     bulk = SegmentEncryptor(owner.material)
+    capacity = bulk.capacity(space)
     segments, slots = [], []
-    for first in range(0, count, bulk.capacity):
-        rows = vectors[first : first + bulk.capacity]
+    for first in range(0, count, capacity):
+        rows = vectors[first : first + capacity]
         segments.append(owner.comparer.segment_from_bytes(bulk.encrypt(rows.astype(np.float64), space), space))
         slots.append(np.arange(len(rows)))
     return SyntheticGallery(vectors, segments, slots)

@@ -4,8 +4,8 @@ Implementations are imported when they are asked for: a matcher of the default s
 every scheme's packages. Profiles below 112 bits of security are refused unless `research` says that this is research.
 """
 
-from veilface.common.errors import InvalidArgumentError, Reason
-from veilface.crypto.contract import PublicMaterial, Scheme, TemplateComparer, TemplateEncryptor
+from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason
+from veilface.crypto.contract import PublicMaterial, Scheme, SegmentEncryptor, TemplateComparer, TemplateEncryptor
 
 
 def default_profile(scheme: Scheme) -> str:
@@ -76,6 +76,27 @@ def load_encryptor(material: PublicMaterial, *, research: bool = False) -> Templ
     from veilface.crypto.public.phe import factory
 
     return factory.load_encryptor(material, research=research)
+
+
+def load_segment_encryptor(material: PublicMaterial, *, research: bool = False) -> SegmentEncryptor:
+    """What encrypts whole segments under this public key.
+
+    Raises:
+        FailedPreconditionError: UNSUPPORTED_BY_SCHEME if the scheme has no segments.
+    """
+    if material.scheme is Scheme.CKKS_PACKED:
+        from veilface.crypto.public.packed.bulk import SegmentEncryptor as PackedSegmentEncryptor
+
+        return PackedSegmentEncryptor(material)
+    if material.scheme is Scheme.CKKS_TENSEAL:
+        raise FailedPreconditionError(
+            Reason.UNSUPPORTED_BY_SCHEME,
+            f"scheme {material.scheme} compares templates one by one and has no segments: enroll them one by one, or "
+            f"use a key of scheme {Scheme.CKKS_PACKED}",
+        )
+    from veilface.crypto.public.phe import factory
+
+    return factory.load_segment_encryptor(material, research=research)
 
 
 def load_comparer(material: PublicMaterial, *, research: bool = False) -> TemplateComparer:

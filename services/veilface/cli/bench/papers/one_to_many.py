@@ -29,7 +29,9 @@ def search_packed(party: Party, security_bits: int, dim: int, cap_s: float) -> S
     bulk = SegmentEncryptor(party.material)
     space = TemplateSpace(dim)
     copies = max(1, _GALLERY_BYTES // party.comparer.new_segment(space).memory_bytes)
-    return _search(party, security_bits, dim, cap_s, bulk.capacity, copies, lambda rows: bulk.encrypt(rows, space))
+    return _search(
+        party, security_bits, dim, cap_s, bulk.capacity(space), copies, lambda rows: bulk.encrypt(rows, space)
+    )
 
 
 def search_additive(party: Party, security_bits: int, dim: int, cap_s: float) -> SearchRow:

@@ -53,9 +53,8 @@ class SegmentEncryptor:
         self._roots_shoup = np.array([ring.forward_shoup for ring in rings])
         self._constants = reduction_constants(self.profile.data_primes[:limbs])
 
-    @property
-    def capacity(self) -> int:
-        """How many templates a segment holds."""
+    def capacity(self, space: TemplateSpace) -> int:
+        """How many templates a segment holds: of any space the same."""
         return self.profile.degree
 
     def _encrypt_chunk(self, messages: NDArray[np.int64], first: int, count: int, tiles: U32) -> None:
@@ -99,10 +98,10 @@ class SegmentEncryptor:
             InvalidArgumentError: WRONG_DIMENSION or EMBEDDING_OUT_OF_RANGE.
         """
         profile = self.profile
-        if embeddings.ndim != 2 or not 1 <= embeddings.shape[0] <= self.capacity:
+        if embeddings.ndim != 2 or not 1 <= embeddings.shape[0] <= profile.degree:
             raise InvalidArgumentError(
                 Reason.WRONG_DIMENSION,
-                f"a segment takes an array of 1 to {self.capacity} embeddings, got shape {embeddings.shape}",
+                f"a segment takes an array of 1 to {profile.degree} embeddings, got shape {embeddings.shape}",
             )
         rows = np.array([coordinates(row, space, TemplateUse.REFERENCE, profile) for row in embeddings])
         count = coordinate_count(space, profile)

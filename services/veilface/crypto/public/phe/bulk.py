@@ -21,19 +21,11 @@ class PheSegmentEncryptor:
         self.key = encryptor.key
 
     def capacity(self, space: TemplateSpace) -> int:
-        """How many templates a segment holds."""
+        """See `SegmentEncryptor.capacity`."""
         return slot_layout(self.key.profile, space).capacity
 
-    def encrypt(self, embeddings: NDArray[np.float64], space: TemplateSpace) -> bytes:
-        """A serialized segment with embedding i in slot i.
-
-        Args:
-            embeddings: Shape (count, dimension), 1 <= count <= capacity, each as `TemplateEncryptor.encrypt` wants it.
-            space: Of the embeddings.
-
-        Raises:
-            InvalidArgumentError: WRONG_DIMENSION or EMBEDDING_OUT_OF_RANGE.
-        """
+    def encrypt(self, embeddings: NDArray[np.floating], space: TemplateSpace) -> bytes:
+        """See `SegmentEncryptor.encrypt`."""
         return self.encrypt_quantized([quantize(embedding, space) for embedding in embeddings], space)
 
     def encrypt_quantized(self, templates: Sequence[NDArray[np.int64]], space: TemplateSpace) -> bytes:

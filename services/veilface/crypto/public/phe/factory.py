@@ -2,6 +2,7 @@
 
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import PublicMaterial
+from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
 from veilface.crypto.public.phe.compare import PheComparer
 from veilface.crypto.public.phe.encrypt import PheEncryptor
 from veilface.crypto.public.phe.profiles import phe_profile
@@ -24,6 +25,11 @@ def load_encryptor(material: PublicMaterial, *, research: bool = False) -> PheEn
 def load_comparer(material: PublicMaterial, *, research: bool = False) -> PheComparer:
     """What compares templates under this public key. Arguments and errors as `load_encryptor`."""
     return PheComparer(_public_key(material, research=research))
+
+
+def load_segment_encryptor(material: PublicMaterial, *, research: bool = False) -> PheSegmentEncryptor:
+    """What encrypts whole segments under this public key. Arguments and errors as `load_encryptor`."""
+    return PheSegmentEncryptor(load_encryptor(material, research=research))
 
 
 def _public_key(material: PublicMaterial, *, research: bool) -> PhePublicKey:
