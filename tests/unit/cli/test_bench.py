@@ -9,12 +9,15 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.cli.conftest import Run
 from veilface.cli.bench.blas import share_threads
+from veilface.cli.bench.machine import read_gb_s
 from veilface.cli.bench.measurement import Measurement, Peer, Sheet, comparison
 from veilface.cli.bench.report import report
+from veilface.cli.bench.stack_gallery import default_budget_bytes
 from veilface.crypto.public.packed.parallel import worker_count
 
 KEYS = ["name", "value", "unit", "peer", "peer_value", "ratio", "n", "dim", "threads", "profile", "note"]
@@ -100,6 +103,11 @@ def test_the_table_of_a_benchmark_fits_100_columns(veilface: Run, command: str) 
     assert max(map(len, finished.stdout.splitlines())) <= 100
     assert "…" not in finished.stdout
     assert ERROR in finished.stdout
+
+
+def test_one_template_of_one_dimension_is_enough(veilface: Run) -> None:
+    rows = lines(veilface("bench", "search", "--n", "1", "--dim", "1", "--json").stdout)
+    check_rows(rows, "ckks-packed-128")
 
 
 def test_another_profile_is_measured_under_its_name(veilface: Run) -> None:
@@ -213,3 +221,19 @@ def test_people_read_values_in_the_unit_that_suits_them(capsys: pytest.CaptureFi
     printed = re.sub(r" +", " ", capsys.readouterr().out)
     for expected in ("long 72.5 s", "short 250 ns", "large 4.72 MB", "wrong by 2.9e-04 1.0e-06 294 x peer"):
         assert expected in printed
+
+
+def test_the_default_budget_holds_the_gallery_but_never_takes_more_than_there_is() -> None:
+    gallery, plenty, little = 8_000_000_000, 64_000_000_000, 4_000_000_000
+    # A quarter of a budget is for segments that do not stay.
+    assert gallery <= default_budget_bytes(gallery, plenty) * 3 / 4 < plenty
+    assert default_budget_bytes(gallery, little) < little
+
+
+@pytest.mark.parametrize("rows", [1, 3, 256])
+def test_a_pure_read_takes_arrays_of_any_size(rows: int) -> None:
+    arrays = [np.ones((1000, 5), dtype=np.float32) for _ in range(2)]
+    arrays[1].flags.writeable = False
+    assert read_gb_s(arrays[:1], rows) > 0
+    assert read_gb_s(arrays[1:], rows) > 0
+    assert read_gb_s([np.ones(1, dtype=np.float32)], rows) == 0

@@ -37,9 +37,9 @@ class SearchBounds:
     def measure(cls, comparer: PackedComparer, gallery: SyntheticGallery, probe: ExpandedProbe) -> "SearchBounds":
         """Measure the three on one gallery."""
         segments = gallery.segments
-        product = shortest(lambda: _multiply_add(comparer, probe, segments), 3)
+        product = shortest(lambda: _multiply_add(comparer, probe, segments))
         # Tile by tile all segments are the same one, so that its tile is in the cache from the second segment on.
-        compute = shortest(lambda: _multiply_add(comparer, probe, segments[:1] * len(segments)), 3)
+        compute = shortest(lambda: _multiply_add(comparer, probe, segments[:1] * len(segments)))
         gb_s = read_gb_s([segment.tiles for segment in segments], rows=segments[0].tiles.shape[0])
         read_s = gallery.segment_bytes / gb_s / 1e9
         return cls(product.wall_s, compute.wall_s, read_s, product.busy_threads, gb_s, gallery.segment_bytes)

@@ -132,19 +132,21 @@ def stack_gallery(profile: str, count: int, dim: int, memory_budget_bytes: int |
         ConfigurationError: INVALID_SETTING without enough room on the disk.
     """
     with tempfile.TemporaryDirectory(prefix="veilface-bench-") as folder:
-        _check_disk(Path(folder), gallery_bytes(profile, count, dim))
+        segment_bytes = gallery_bytes(profile, count, dim)
+        _check_disk(Path(folder), segment_bytes)
         progress(f"making {count:,} embeddings of {dim} dimensions")
         vectors = unit_vectors(count, dim, 1)
-        budget_bytes = memory_budget_bytes or _budget_bytes(gallery_bytes(profile, count, dim))
+        budget_bytes = memory_budget_bytes or default_budget_bytes(segment_bytes, available_memory_bytes())
         settings = {"segment_memory_bytes": str(budget_bytes), "crypto_threads": str(worker_count())}
         progress("starting a local stack")
         with LocalStack(Path(folder), settings=settings) as stack:
             yield StackGallery(stack, vectors, _import(stack, profile, vectors), budget_bytes)
 
 
-def _budget_bytes(segment_bytes: int) -> int:
+def default_budget_bytes(segment_bytes: int, available_bytes: int) -> int:
+    """What lets the matching service keep all segments, but no more than the machine can spare."""
     wanted = int(segment_bytes * _BUDGET_FACTOR)
-    return max(_SMALLEST_BUDGET_BYTES, min(wanted, int(available_memory_bytes() * _SHARE_OF_AVAILABLE)))
+    return max(_SMALLEST_BUDGET_BYTES, min(wanted, int(available_bytes * _SHARE_OF_AVAILABLE)))
 
 
 def _check_disk(folder: Path, segment_bytes: int) -> None:
