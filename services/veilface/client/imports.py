@@ -32,7 +32,8 @@ from veilface.common.errors import (
 )
 from veilface.common.names import GalleryName
 from veilface.common.signing import Signer
-from veilface.crypto.contract import PublicMaterial, Scheme, SegmentEncryptor, TemplateSpace
+from veilface.crypto.contract import PublicMaterial, SegmentEncryptor, TemplateSpace
+from veilface.crypto.public.registry import load_segment_encryptor
 from veilface.matching.v1 import gallery_service_pb2, gallery_service_pb2_grpc
 
 REQUEST_DOMAIN = "veilface.import-request.v1"
@@ -283,19 +284,14 @@ def _model(gallery: Gallery, model: str) -> str:
 
 
 def _encryptor(material: PublicMaterial) -> SegmentEncryptor:
-    if material.scheme is not Scheme.CKKS_PACKED:
-        raise FailedPreconditionError(
-            Reason.UNSUPPORTED_BY_SCHEME, f"galleries of scheme {material.scheme} take no import: enroll one by one"
-        )
     if material.embedding_transform:
         raise FailedPreconditionError(
             Reason.UNSUPPORTED_BY_KEY,
             f"embeddings under {material.key_version} pass a secret transform that only the embedding service knows: "
             "import into a gallery of a key without one",
         )
-    from veilface.crypto.public.packed.bulk import SegmentEncryptor as PackedSegmentEncryptor
-
-    return PackedSegmentEncryptor(material)
+    # Whether research is allowed is for the service that made the key to say.
+    return load_segment_encryptor(material, research=True)
 
 
 def _parts(source: ImportSource, signer: Signer, context: tuple[str, ...], capacity: int) -> Iterator[_Part]:

@@ -1,4 +1,7 @@
-"""The client of services that need a key's public half: fetched once per version, checked and kept."""
+"""The client of services that need a key's public half: fetched once per version, checked and kept.
+
+Evaluation keys are large, and whoever asks for them makes something of them that is kept instead: they are not.
+"""
 
 import asyncio
 import time
@@ -40,20 +43,22 @@ class KeyClientLimits:
     Attributes:
         public_key_bytes: The largest public key accepted.
         evaluation_keys_bytes: The largest evaluation keys accepted.
-        versions: How many versions are kept; the least recently used go first.
-        primary_age_s: How long it is remembered which version of a key is the primary one.
+        kept_bytes: How many bytes of public keys are kept, but always one key; the least recently used go first.
+        versions: How many versions are kept at most, whatever their size.
+        primary_age_s: How long it is remembered which version of a key is the primary one, and what its policy says.
         timeout_s: How long one fetch may take.
     """
 
     public_key_bytes: int = 64 * MEBIBYTE
     evaluation_keys_bytes: int = 512 * MEBIBYTE
+    kept_bytes: int = 128 * MEBIBYTE
     versions: int = 16
     primary_age_s: float = 5.0
     timeout_s: float = 60.0
 
 
 class KeyMaterialClient:
-    """Fetches public and evaluation keys; concurrent callers of one version share one fetch.
+    """Fetches public and evaluation keys; concurrent callers share one fetch of a public key.
 
     Args:
         channel: To the key service. The caller closes it.
@@ -84,22 +89,18 @@ class KeyMaterialClient:
             UnavailableError: DEPENDENCY_UNAVAILABLE if the key service does not answer, or not as agreed.
             DataLossError: DIGEST_MISMATCH if the key arrived damaged.
         """
-        return replace(await self._public(_parse(name)), evaluation_keys=b"")
+        return await self._public(_parse(name))
 
     async def fetch_evaluation(self, name: str | KeyName | KeyVersionName) -> PublicMaterial:
-        """The public and evaluation keys of a version, or of a key's primary version; errors as for `fetch_public`."""
+        """The public and evaluation keys of a version, or of a key's primary version; errors as for `fetch_public`.
+
+        The evaluation keys are fetched at every call.
+        """
         public = await self._public(_parse(name))
-        version = KeyVersionName.parse(public.key_version)
-        async with self._lock(version):
-            kept = self._kept(version) or public
-            if kept.evaluation_keys:
-                return kept
-            fetched = await self._fetch_evaluation(version)
-            if (fetched.scheme, fetched.profile) != (public.scheme, public.profile):
-                raise _not_as_agreed("the evaluation keys are for another scheme or profile than the public key")
-            complete = replace(public, evaluation_keys=fetched.evaluation_keys)
-            self._keep(version, complete)
-            return complete
+        fetched = await self._fetch_evaluation(KeyVersionName.parse(public.key_version))
+        if (fetched.scheme, fetched.profile) != (public.scheme, public.profile):
+            raise _not_as_agreed("the evaluation keys are for another scheme or profile than the public key")
+        return replace(public, evaluation_keys=fetched.evaluation_keys)
 
     async def fetch_transform_seed(self, version: KeyVersionName) -> bytes:
         """The seed of a version's secret transform, 32 bytes. Kept in memory with the version's key material.
@@ -146,9 +147,7 @@ class KeyMaterialClient:
                 self._primaries.move_to_end(name)
                 while len(self._primaries) > self._limits.versions:
                     self._primaries.popitem(last=False)
-            kept = self._kept(version)
-            if kept is not None and kept.public_key == fetched.public_key:
-                return kept
+            # Also where the version is kept already: what the key's policy says may have changed.
             self._keep(version, fetched)
             return fetched
 
@@ -179,8 +178,13 @@ class KeyMaterialClient:
     def _keep(self, version: KeyVersionName, material: PublicMaterial) -> None:
         self._materials[version] = material
         self._materials.move_to_end(version)
-        while len(self._materials) > self._limits.versions:
+        while self._exceeds_limits():
             self._materials.popitem(last=False)
+
+    def _exceeds_limits(self) -> bool:
+        kept_bytes = sum(len(material.public_key) for material in self._materials.values())
+        count = len(self._materials)
+        return count > self._limits.versions or (count > 1 and kept_bytes > self._limits.kept_bytes)
 
     def _lock(self, name: KeyName | KeyVersionName) -> asyncio.Lock:
         lock = self._locks.get(name)
@@ -232,6 +236,7 @@ def _material(info: key_service_pb2.KeyMaterialInfo, name: KeyName | KeyVersionN
         evaluation_keys=b"",
         plaintext_probe_allowed=info.plaintext_probe_allowed,
         embedding_transform=info.embedding_transform,
+        importers=tuple(info.import_grant.identities) if info.HasField("import_grant") else None,
     )
 
 

@@ -102,14 +102,22 @@ async def test_public_and_evaluation_keys_arrive_whole(channel, name):
     assert await client.fetch_public(name) == material(1)
 
 
-async def test_each_key_is_fetched_once_however_many_ask_at_once(channel, service):
+async def test_each_public_key_is_fetched_once_however_many_ask_at_once(channel, service):
     client = KeyMaterialClient(channel)
     async with asyncio.timeout(20):
-        await asyncio.gather(*(client.fetch_evaluation("keys/a/versions/1") for _ in range(20)))
-        await client.fetch_evaluation("keys/a/versions/1")
-    assert sorted(service.requests) == [
-        ("GetEvaluationKeysResponse", "keys/a/versions/1"),
-        ("GetPublicKeyResponse", "keys/a/versions/1"),
+        await asyncio.gather(*(client.fetch_public("keys/a/versions/1") for _ in range(20)))
+        await client.fetch_public("keys/a/versions/1")
+    assert service.requests == [("GetPublicKeyResponse", "keys/a/versions/1")]
+
+
+async def test_evaluation_keys_are_not_kept_but_the_public_key_beside_them_is(channel, service):
+    client = KeyMaterialClient(channel)
+    for _ in range(2):
+        assert await client.fetch_evaluation("keys/a/versions/1") == material(1, evaluation=True)
+    assert [message for message, _ in service.requests] == [
+        "GetPublicKeyResponse",
+        "GetEvaluationKeysResponse",
+        "GetEvaluationKeysResponse",
     ]
 
 
@@ -130,6 +138,38 @@ async def test_the_least_recently_used_version_is_dropped(channel, service):
     for version in (1, 2, 1, 3, 1, 2):
         await client.fetch_public(f"keys/a/versions/{version}")
     assert [name.rpartition("/")[2] for _, name in service.requests] == ["1", "2", "3", "2"]
+
+
+async def test_public_keys_are_dropped_before_they_take_more_bytes_than_allowed(channel, service):
+    client = KeyMaterialClient(channel, KeyClientLimits(kept_bytes=2 * len(public_key(1))))
+    for version in (1, 2, 1, 3, 1, 2):
+        await client.fetch_public(f"keys/a/versions/{version}")
+    assert [name.rpartition("/")[2] for _, name in service.requests] == ["1", "2", "3", "2"]
+
+
+async def test_one_public_key_is_kept_however_large(channel, service):
+    client = KeyMaterialClient(channel, KeyClientLimits(kept_bytes=1))
+    for _ in range(2):
+        assert await client.fetch_public("keys/a/versions/1") == material(1)
+    assert len(service.requests) == 1
+
+
+async def test_what_a_keys_policy_says_is_seen_after_the_agreed_time(channel, service):
+    now = [0.0]
+    client = KeyMaterialClient(channel, KeyClientLimits(primary_age_s=5.0), clock=lambda: now[0])
+    before = await client.fetch_public("keys/a")
+    assert (before.plaintext_probe_allowed, before.importers) == (False, None)
+
+    def change_policy(responses):
+        responses[0].info.plaintext_probe_allowed = True
+        responses[0].info.import_grant.identities.append("spiffe://veilface/operator")
+        return responses
+
+    service.spoil = change_policy
+    assert await client.fetch_public("keys/a") == before
+    now[0] = 5.0
+    after = await client.fetch_public("keys/a")
+    assert (after.plaintext_probe_allowed, after.importers) == (True, ("spiffe://veilface/operator",))
 
 
 async def test_a_forgotten_key_is_fetched_again(channel, service):

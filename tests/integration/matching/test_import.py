@@ -1,6 +1,7 @@
 """Bulk import with real encryption: what the client sends is what searches find."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -28,6 +29,7 @@ from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
 CAPACITY = 4096
 MODEL = "dlib-resnet/hog/chip"
 SCORE_TOLERANCE = 1e-3
+IMPORTER = "spiffe://veilface/importer"
 
 
 def unit_vectors(count, dimension=64, seed=11):
@@ -210,6 +212,29 @@ async def test_who_is_not_an_operator_imports_nothing(run_replica, tmp_path, cro
         assert reason is Reason.IDENTITY_DENIED
 
 
+async def test_a_key_takes_imports_only_from_whom_its_policy_names(replica, crowd, monkeypatch):
+    material = replica.keyset.material
+    monkeypatch.setattr(replica.keyset, "material", replace(material, importers=(IMPORTER,)))
+    reason = await refusal(Importer(replica).run(source_of(crowd[:5])), PermissionDeniedError)
+    assert reason is Reason.POLICY_DENIED
+    monkeypatch.setattr(replica.keyset, "material", replace(material, importers=(IMPORTER, OPERATOR_IDENTITY)))
+    assert (await Importer(replica).run(source_of(crowd[:5]))).enrollment_count == 5
+
+
+async def test_another_identity_than_the_operator_imports_if_the_policy_names_it(
+    run_replica, keyset, tmp_path, crowd, face, monkeypatch
+):
+    monkeypatch.setattr(keyset, "operator_signer", Signer.generate(IMPORTER))
+    rules = {f"/veilface.matching.v1.{each}/*": (IMPORTER,) for each in ("MatchingService", "GalleryService")}
+    async with run_replica(identity=IMPORTER, blobs=tmp_path / "blobs", rules=rules) as replica:
+        await replica.create()
+        reason = await refusal(Importer(replica).run(source_of(crowd[:5])), PermissionDeniedError)
+        assert reason is Reason.POLICY_DENIED
+        monkeypatch.setattr(keyset, "material", replace(keyset.material, importers=(IMPORTER,)))
+        await Importer(replica).run(source_of(crowd[:5]))
+        assert_scores((await replica.scores(face))[0], crowd[:5], face)
+
+
 @pytest.mark.parametrize(
     ("vectors", "model", "reason"),
     [
@@ -234,8 +259,8 @@ async def test_keys_that_segments_cannot_be_made_for_are_refused_before_anything
     transformed = PublicMaterial(
         material.scheme, material.profile, material.key_version, material.public_key, b"", embedding_transform=True
     )
-    paillier = PublicMaterial(Scheme.PAILLIER, "paillier-112", material.key_version, b"", b"")
-    for other, reason in ((transformed, Reason.UNSUPPORTED_BY_KEY), (paillier, Reason.UNSUPPORTED_BY_SCHEME)):
+    row_by_row = PublicMaterial(Scheme.CKKS_TENSEAL, "ckks-tenseal-128-defensive", material.key_version, b"", b"")
+    for other, reason in ((transformed, Reason.UNSUPPORTED_BY_KEY), (row_by_row, Reason.UNSUPPORTED_BY_SCHEME)):
         assert await refusal(Importer(replica, other).run(source_of(crowd[:5])), FailedPreconditionError) is reason
 
 

@@ -7,7 +7,8 @@ from veilface.cli.bench.machine import read_gb_s
 from veilface.cli.bench.measurement import US, Peer, Sheet
 from veilface.cli.bench.subjects import SyntheticGallery
 from veilface.cli.bench.timing import shortest
-from veilface.crypto.public.packed.comparer import ExpandedProbe, PackedComparer
+from veilface.crypto.public.packed.profiles import PackedProfile
+from veilface.crypto.public.packed.search import ExpandedProbe, expanded_products
 from veilface.crypto.public.packed.segment import PackedSegment
 
 _GROUP = 64
@@ -34,12 +35,12 @@ class SearchBounds:
     gallery_bytes: int
 
     @classmethod
-    def measure(cls, comparer: PackedComparer, gallery: SyntheticGallery, probe: ExpandedProbe) -> "SearchBounds":
+    def measure(cls, profile: PackedProfile, gallery: SyntheticGallery, probe: ExpandedProbe) -> "SearchBounds":
         """Measure the three on one gallery."""
         segments = gallery.segments
-        product = shortest(lambda: _multiply_add(comparer, probe, segments))
+        product = shortest(lambda: _multiply_add(profile, probe, segments))
         # Tile by tile all segments are the same one, so that its tile is in the cache from the second segment on.
-        compute = shortest(lambda: _multiply_add(comparer, probe, segments[:1] * len(segments)))
+        compute = shortest(lambda: _multiply_add(profile, probe, segments[:1] * len(segments)))
         gb_s = read_gb_s([segment.tiles for segment in segments], rows=segments[0].tiles.shape[0])
         read_s = gallery.segment_bytes / gb_s / 1e9
         return cls(product.wall_s, compute.wall_s, read_s, product.busy_threads, gb_s, gallery.segment_bytes)
@@ -76,6 +77,6 @@ class SearchBounds:
         )
 
 
-def _multiply_add(comparer: PackedComparer, probe: ExpandedProbe, segments: Sequence[PackedSegment]) -> None:
+def _multiply_add(profile: PackedProfile, probe: ExpandedProbe, segments: Sequence[PackedSegment]) -> None:
     for first in range(0, len(segments), _GROUP):
-        comparer._products([probe], list(segments[first : first + _GROUP]), probe.coordinates)
+        expanded_products([probe], segments[first : first + _GROUP], profile)

@@ -7,8 +7,8 @@ from veilface.cli.bench.peers import SealExpansion
 from veilface.cli.bench.subjects import subject, unit_vectors_float64
 from veilface.cli.bench.timing import seconds
 from veilface.crypto.contract import TemplateSpace, TemplateUse
-from veilface.crypto.public.packed.comparer import ExpandedProbe
 from veilface.crypto.public.packed.expand import expanded_count
+from veilface.crypto.public.packed.search import ExpandedProbe
 
 _REFERENCES = 16
 

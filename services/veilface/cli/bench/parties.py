@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from veilface.cli.bench.measurement import progress
 from veilface.cli.bench.timing import Timing, timed
-from veilface.client.client import probe_use_of
 from veilface.crypto.contract import (
     PublicMaterial,
     Scheme,
@@ -12,6 +11,7 @@ from veilface.crypto.contract import (
     TemplateComparer,
     TemplateEncryptor,
     TemplateUse,
+    probe_use_of,
 )
 from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.crypto.secret.generated import GeneratedKey

@@ -9,7 +9,7 @@ from veilface.cli.bench.peers import CipherFaceCosts, numpy_peer
 from veilface.cli.bench.subjects import probe_of, score_differences, subject, synthetic_gallery
 from veilface.cli.bench.timing import seconds, shortest
 from veilface.crypto.contract import TemplateSpace, TemplateUse
-from veilface.crypto.public.packed.comparer import ExpandedProbe
+from veilface.crypto.public.packed.search import ExpandedProbe
 
 _BATCH = 8
 _PROBE_COSINE = 0.9
@@ -34,7 +34,7 @@ def measure_search(profile: str, count: int, dim: int) -> Sheet:
     search = shortest(lambda: owner.comparer.search(prepared, segments, slots), 3)
     batch_s = seconds(lambda: owner.comparer.search_many([prepared] * _BATCH, segments, slots), 1)
     plain_s = seconds(lambda: owner.comparer.search(weighed, segments, slots), 3)
-    bounds = SearchBounds.measure(owner.comparer, gallery, prepared)
+    bounds = SearchBounds.measure(owner.comparer.profile, gallery, prepared)
     probe32 = probe.astype(np.float32)
     clear = shortest(lambda: gallery.vectors @ probe32)
     clear_read_gb_s = read_gb_s([gallery.vectors])

@@ -122,8 +122,8 @@ def evaluate(
 ) -> None:
     """Measure a recognition pipeline on labelled photographs: errors, thresholds, and what encryption changes.
 
-    Exits with 1 if an encrypted decision differs from float64 although its score is further than 0.001 from the
-    threshold. The photographs are embedded in the clear inside this process.
+    Exits with 1 if an encrypted decision differs from float64 although its score is further from the threshold than
+    the errors of the scheme explain. The photographs are embedded in the clear inside this process.
     """
     output = Output(as_json)
     with output.reporting():

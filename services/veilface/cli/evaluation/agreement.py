@@ -2,15 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from veilface.cli.evaluation.encrypted import EncryptedDecisions
 from veilface.cli.evaluation.scores import Similarities
-
-# The largest error of a score that encryption may cause, in units of the metric.
-TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +34,19 @@ class Agreement:
         )
 
 
-def agreement_at(similarities: Similarities, decisions: EncryptedDecisions, threshold: float) -> Agreement:
+def agreement_at(
+    similarities: Similarities, decisions: EncryptedDecisions, threshold: float, tolerance: float
+) -> Agreement:
     """Compare decisions at one threshold.
 
     Args:
         similarities: Of the decided pairs, in float64; shape (pairs,).
         decisions: Of the key service.
         threshold: As a similarity.
+        tolerance: How far encryption may move a score: `crypto.public.registry.score_tolerance`.
     """
     differs = (similarities >= threshold) != decisions.matches(threshold)
-    is_near = np.abs(similarities - threshold) < TOLERANCE
+    is_near = np.abs(similarities - threshold) < tolerance
     return Agreement(
         int(np.count_nonzero(~is_near)),
         int(np.count_nonzero(differs & ~is_near)),
@@ -56,9 +55,11 @@ def agreement_at(similarities: Similarities, decisions: EncryptedDecisions, thre
     )
 
 
-def agreement_over(similarities: Similarities, decisions: EncryptedDecisions, thresholds: Iterable[float]) -> Agreement:
+def agreement_over(
+    similarities: Similarities, decisions: EncryptedDecisions, thresholds: Iterable[float], tolerance: float
+) -> Agreement:
     """Compare decisions at several thresholds."""
     total = Agreement(0, 0, 0, 0)
     for threshold in thresholds:
-        total += agreement_at(similarities, decisions, threshold)
+        total += agreement_at(similarities, decisions, threshold, tolerance)
     return total

@@ -28,6 +28,7 @@ class EncryptedFindings:
         decisions: What was decided.
         plain: Similarities of the decided pairs in float64.
         thresholds: All that were decided at, as similarities, ascending.
+        tolerance: How far encryption with this profile may move a score of these embeddings.
         seconds: How long it took, with starting and stopping the stack.
     """
 
@@ -35,6 +36,7 @@ class EncryptedFindings:
     decisions: EncryptedDecisions = field(repr=False)
     plain: LabelledScores = field(repr=False)
     thresholds: NDArray[np.float64] = field(repr=False)
+    tolerance: float
     seconds: float
 
     @property
@@ -56,7 +58,7 @@ class EncryptedFindings:
 
     def agreement(self, threshold: float) -> Agreement:
         """At one threshold, as a similarity."""
-        return agreement_at(self.plain.similarities, self.decisions, threshold)
+        return agreement_at(self.plain.similarities, self.decisions, threshold, self.tolerance)
 
     def rates(self, threshold: float) -> ErrorRates:
         """The errors of the encrypted decisions at one threshold, as a similarity."""
@@ -119,4 +121,5 @@ class Evaluation:
     def _agreement(self, thresholds: Sequence[float]) -> Agreement:
         if self.encrypted is None:
             return Agreement(0, 0, 0, 0)
-        return agreement_over(self.encrypted.plain.similarities, self.encrypted.decisions, thresholds)
+        encrypted = self.encrypted
+        return agreement_over(encrypted.plain.similarities, encrypted.decisions, thresholds, encrypted.tolerance)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from veilface.cli.documents import error_document
-from veilface.cli.evaluation.agreement import TOLERANCE, Agreement
+from veilface.cli.evaluation.agreement import Agreement
 from veilface.cli.evaluation.confidence import CONFIDENCE
 from veilface.cli.evaluation.findings import EncryptedFindings, Evaluation
 from veilface.cli.evaluation.metrics import ErrorRates, Rate, Separation, error_rates, rates_at
@@ -101,7 +101,7 @@ def _points_table(evaluation: Evaluation) -> Table:
         ]
         if evaluation.encrypted is not None:
             threshold = similarity(each.point.threshold, evaluation.metric)
-            cells.append(_agreement_text(evaluation.encrypted.agreement(threshold)))
+            cells.append(_agreement_text(evaluation.encrypted.agreement(threshold), evaluation.encrypted.tolerance))
         made.add_row(*cells)
     return made
 
@@ -122,11 +122,11 @@ def _encryption_table(evaluation: Evaluation, encrypted: EncryptedFindings) -> T
 def _encryption_text(evaluation: Evaluation, encrypted: EncryptedFindings) -> str:
     thresholds = len(evaluation.points) + evaluation.staircase.thresholds.size
     how = f"{len(encrypted.decisions.pairs):,} pairs through a local stack with {encrypted.decisions.profile}"
-    everywhere = _everywhere_text(evaluation.agreement_everywhere, thresholds)
+    everywhere = _everywhere_text(evaluation.agreement_everywhere, thresholds, encrypted.tolerance)
     return f"{everywhere}\n[dim]{how} in {encrypted.seconds:.0f} s[/]"
 
 
-def _everywhere_text(agreement: Agreement, thresholds: int) -> str:
+def _everywhere_text(agreement: Agreement, thresholds: int, tolerance: float) -> str:
     compared = f"{agreement.compared:,} decisions at {thresholds} thresholds"
     verdict = (
         f"[bold green]all {compared} are equal[/]"
@@ -134,19 +134,19 @@ def _everywhere_text(agreement: Agreement, thresholds: int) -> str:
         else f"[bold red]{agreement.different:,} of {compared} differ[/]"
     )
     return (
-        f"{verdict}; of {agreement.within_tolerance:,} more, whose score is within {TOLERANCE:g} of the threshold, "
+        f"{verdict}; of {agreement.within_tolerance:,} more, whose score is within {tolerance:.1e} of the threshold, "
         f"{agreement.different_within_tolerance:,} differ"
     )
 
 
-def _agreement_text(agreement: Agreement) -> str:
+def _agreement_text(agreement: Agreement, tolerance: float) -> str:
     total = agreement.compared + agreement.within_tolerance
     equal = total - agreement.different - agreement.different_within_tolerance
     text = f"{equal} of {total} equal"
     if agreement.different:
         return f"[bold red]{text}[/]"
     if agreement.different_within_tolerance:
-        return f"[yellow]{text}[/] [dim](the others within {TOLERANCE:g})[/]"
+        return f"[yellow]{text}[/] [dim](the others within {tolerance:.1e})[/]"
     return f"[green]{text}[/]"
 
 
@@ -231,7 +231,7 @@ def _encrypted_document(evaluation: Evaluation) -> dict[str, Any] | None:
         "scheme": encrypted.scheme.value,
         "profile": encrypted.decisions.profile,
         "pair_count": len(encrypted.decisions.pairs),
-        "tolerance": TOLERANCE,
+        "tolerance": encrypted.tolerance,
         "before": _separation_document(encrypted.before),
         "after": _separation_document(encrypted.after),
         "agreement_at_operating_points": _agreement_document(evaluation.agreement_at_points),

@@ -34,7 +34,8 @@ from veilface.cli.local_stack.stack import Started
 from veilface.cli.output import Output
 from veilface.cli.progress import progress_bar
 from veilface.client.faces import FaceSelection
-from veilface.crypto.contract import Metric, Scheme
+from veilface.crypto.contract import Metric, Scheme, TemplateSpace
+from veilface.crypto.public.registry import default_profile, score_tolerance
 from veilface.embedding.domain.face.selection import FaceSelection as FaceSelectionRule
 from veilface.embedding.domain.pipeline import Pipeline
 from veilface.keys.domain.thresholds import PUBLISHED, read_thresholds, with_published
@@ -115,6 +116,8 @@ def evaluate(request: Request, output: Output) -> Evaluation:
     pipeline = load_pipeline(request.pipeline, request.deepface_home, request.downloads)
     if pipeline.scope is not None:
         pipeline.check(request.scheme, request.metric)
+    profile = request.profile or default_profile(request.scheme)
+    tolerance = score_tolerance(request.scheme, profile, TemplateSpace(pipeline.dimension, request.metric))
     with progress_bar(output, "embedding in the clear", len(labelled.photographs)) as advance:
         embedded = embed(labelled.photographs, pipeline, FaceSelectionRule[request.selection.name], advance)
     usable = labelled.without(frozenset(path for path, _ in embedded.failed))
@@ -124,7 +127,10 @@ def evaluate(request: Request, output: Output) -> Evaluation:
     points = replaced(
         points, (each.point(source_text(each, usable.description)) for each in calibrated), request.metric
     )
-    staircase = Staircase.over(scores)
+    staircase = Staircase.over(scores, tolerance)
+    encrypted = None
+    if request.encrypted:
+        encrypted = _encrypt(request, pipeline, usable, scores, points, staircase, tolerance, output)
     return Evaluation(
         dataset=usable,
         failed=embedded.failed,
@@ -136,7 +142,7 @@ def evaluate(request: Request, output: Output) -> Evaluation:
         points=measure_points(scores, points, request.metric),
         calibrated=calibrated,
         staircase=staircase,
-        encrypted=_encrypt(request, pipeline, usable, scores, points, staircase, output) if request.encrypted else None,
+        encrypted=encrypted,
         seconds=time.monotonic() - began_s,
     )
 
@@ -172,6 +178,7 @@ def _encrypt(
     scores: LabelledScores,
     points: Sequence[OperatingPoint],
     staircase: Staircase,
+    tolerance: float,
     output: Output,
 ) -> EncryptedFindings:
     began_s = time.monotonic()
@@ -208,5 +215,6 @@ def _encrypt(
         decisions=decisions,
         plain=plain,
         thresholds=np.union1d(staircase.thresholds, thresholds),
+        tolerance=tolerance,
         seconds=time.monotonic() - began_s,
     )

@@ -15,7 +15,6 @@ from veilface.cli.evaluation.scores import LabelledScores, Similarities
 STEPS: Final = 120
 _MOST_TURNS: Final = 110
 _MARGIN: Final = 0.02
-_SMALLEST_MARGIN: Final = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +30,10 @@ class Staircase:
     thresholds: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def over(cls, scores: LabelledScores) -> "Staircase":
-        """For labelled scores, with a margin for the error of encryption at both ends."""
+    def over(cls, scores: LabelledScores, tolerance: float) -> "Staircase":
+        """For labelled scores, with a margin at both ends, at least twice as wide as encryption may move a score."""
         lowest, highest = float(scores.similarities.min()), float(scores.similarities.max())
-        margin = max(_MARGIN * (highest - lowest), _SMALLEST_MARGIN)
+        margin = max(_MARGIN * (highest - lowest), 2 * tolerance)
         even = np.linspace(lowest - margin, highest + margin, STEPS + 1)
         return cls(even, np.union1d(even, _turns(scores)))
 

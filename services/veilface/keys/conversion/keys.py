@@ -9,9 +9,9 @@ from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.names import KeyName
 from veilface.crypto.contract import Scheme
 from veilface.crypto.public.registry import check_profile, default_profile
-from veilface.keys.conversion.policy import policy_from_proto, policy_to_proto
+from veilface.keys.conversion.policy import grant_to_proto, policy_from_proto, policy_to_proto
 from veilface.keys.domain.administration import Destruction, KeyChange, NewKey
-from veilface.keys.domain.policy import KeyPolicy
+from veilface.keys.domain.policy import KeyPolicy, Operation
 from veilface.keys.domain.vault import KeyMaterial
 from veilface.keys.domain.versions import Key, KeyVersion, VersionState
 from veilface.keys.v1 import key_service_pb2
@@ -31,7 +31,8 @@ def new_key_from_proto(message: key_service_pb2.CreateKeyRequest) -> NewKey:
     """What a new key is to be.
 
     Raises:
-        InvalidArgumentError: MISSING_FIELD, INVALID_NAME, INVALID_FIELD, UNKNOWN_PROFILE or UNSUPPORTED_BY_SCHEME.
+        InvalidArgumentError: MISSING_FIELD, INVALID_NAME, INVALID_FIELD or UNKNOWN_PROFILE.
+        FailedPreconditionError: PACKAGE_MISSING.
     """
     if not message.key_id:
         raise InvalidArgumentError(Reason.MISSING_FIELD, "key_id is missing")
@@ -136,6 +137,7 @@ def material_to_chunks(
         profile=material.profile,
         plaintext_probe_allowed=material.plaintext_probe_allowed,
         embedding_transform=material.embedding_transform,
+        import_grant=None if material.importers is None else grant_to_proto(Operation.IMPORT, material.importers),
     )
     for chunk in split_into_chunks(material.content):
         yield info, chunk

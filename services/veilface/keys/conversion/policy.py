@@ -1,5 +1,7 @@
 """Key policies."""
 
+from collections.abc import Sequence
+
 from veilface.common.conversion import enum_from_proto, enum_to_proto, metric_from_proto, metric_to_proto
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.keys.domain.policy import (
@@ -21,6 +23,7 @@ _OPERATIONS: dict[int, Operation] = {
     policy_pb2.OPERATION_REENCRYPT: Operation.REENCRYPT,
     policy_pb2.OPERATION_TRANSFORM: Operation.TRANSFORM,
     policy_pb2.OPERATION_MANAGE: Operation.MANAGE,
+    policy_pb2.OPERATION_IMPORT: Operation.IMPORT,
 }
 _RELEASES: dict[int, Release] = {
     policy_pb2.RELEASE_DECISION: Release.DECISION,
@@ -48,13 +51,7 @@ def policy_from_proto(message: policy_pb2.KeyPolicy) -> KeyPolicy:
 def policy_to_proto(policy: KeyPolicy) -> policy_pb2.KeyPolicy:
     """Convert a KeyPolicy."""
     return policy_pb2.KeyPolicy(
-        grants=[
-            policy_pb2.Grant(
-                operation=policy_pb2.Operation.ValueType(enum_to_proto(_OPERATIONS, grant.operation)),
-                identities=grant.identities,
-            )
-            for grant in policy.grants
-        ],
+        grants=[grant_to_proto(grant.operation, grant.identities) for grant in policy.grants],
         release=policy_pb2.Release.ValueType(enum_to_proto(_RELEASES, policy.release)),
         top_k_limit=policy.top_k_limit,
         plaintext_probe_allowed=policy.plaintext_probe,
@@ -74,6 +71,12 @@ def policy_to_proto(policy: KeyPolicy) -> policy_pb2.KeyPolicy:
             for threshold in policy.thresholds
         ],
     )
+
+
+def grant_to_proto(operation: Operation, identities: Sequence[str]) -> policy_pb2.Grant:
+    """Convert a Grant."""
+    value = policy_pb2.Operation.ValueType(enum_to_proto(_OPERATIONS, operation))
+    return policy_pb2.Grant(operation=value, identities=identities)
 
 
 def _grant_from_proto(message: policy_pb2.Grant) -> Grant:

@@ -25,6 +25,7 @@ class Operation(StrEnum):
     REENCRYPT = "reencrypt"
     TRANSFORM = "transform"
     MANAGE = "manage"
+    IMPORT = "import"
 
 
 class Release(StrEnum):
@@ -115,17 +116,21 @@ class KeyPolicy(BaseModel):
             raise ValueError("at most one threshold per model, metric and operating point")
         return thresholds
 
+    def granted(self, operation: Operation) -> tuple[str, ...] | None:
+        """Whom a grant for the operation names; None if there is no such grant."""
+        return next((grant.identities for grant in self.grants if grant.operation is operation), None)
+
     def require_granted(self, operation: Operation, caller: str) -> None:
         """Check that a caller may do this with the key.
 
         Raises:
             PermissionDeniedError: POLICY_DENIED if there is a grant for the operation and it does not name the caller.
         """
-        for grant in self.grants:
-            if grant.operation is operation and caller not in grant.identities:
-                raise PermissionDeniedError(
-                    Reason.POLICY_DENIED, f"the key's policy does not let this caller {operation.value} with it"
-                )
+        identities = self.granted(operation)
+        if identities is not None and caller not in identities:
+            raise PermissionDeniedError(
+                Reason.POLICY_DENIED, f"the key's policy does not let this caller {operation.value} with it"
+            )
 
 
 PolicyPart = TypeVar("PolicyPart", bound=BaseModel)

@@ -18,7 +18,7 @@ from veilface.common.names import KeyName, KeyVersionName
 from veilface.crypto.contract import Scheme
 from veilface.keys.domain.key_making import KeyGenerator, NewVersion, make_version
 from veilface.keys.domain.key_store import KeyStore, SealedVersion, StoredVersion
-from veilface.keys.domain.policy import KeyPolicy
+from veilface.keys.domain.policy import KeyPolicy, Operation
 from veilface.keys.domain.resealing import require_sealed_under
 from veilface.keys.domain.sealing import KeyWrapper, Purpose, check_context, open_seal
 from veilface.keys.domain.secret_bytes import SecretKey, TransformSeed
@@ -34,7 +34,11 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class KeyMaterial:
-    """The public key or the evaluation keys of one version."""
+    """The public key or the evaluation keys of one version.
+
+    Attributes:
+        importers: Who alone may sign imported segments; None if the key's policy has no grant for that.
+    """
 
     key_version: KeyVersionName
     scheme: Scheme
@@ -43,6 +47,7 @@ class KeyMaterial:
     sha256: bytes
     plaintext_probe_allowed: bool
     embedding_transform: bool
+    importers: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +306,16 @@ class Vault:
                 Reason.DATA_LOSS, f"the stored key material of {name} is not what was created; restore it from a backup"
             )
         key = usable.key
-        return KeyMaterial(name, key.scheme, key.profile, content, sha256, key.policy.plaintext_probe, key.transformed)
+        return KeyMaterial(
+            key_version=name,
+            scheme=key.scheme,
+            profile=key.profile,
+            content=content,
+            sha256=sha256,
+            plaintext_probe_allowed=key.policy.plaintext_probe,
+            embedding_transform=key.transformed,
+            importers=key.policy.granted(Operation.IMPORT),
+        )
 
     def _sealed(self, usable: UsableVersion) -> SealedVersion:
         sealed = self._store.sealed(usable.version.name)

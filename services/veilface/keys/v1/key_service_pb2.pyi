@@ -582,6 +582,7 @@ class KeyMaterialInfo(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     PLAINTEXT_PROBE_ALLOWED_FIELD_NUMBER: _builtins.int
     EMBEDDING_TRANSFORM_FIELD_NUMBER: _builtins.int
+    IMPORT_GRANT_FIELD_NUMBER: _builtins.int
     key_version: _builtins.str
     """"keys/{key}/versions/{version}"."""
     scheme: _template_pb2.Scheme.ValueType
@@ -592,6 +593,10 @@ class KeyMaterialInfo(_message.Message):
     """Whether the key's policy lets a matching service see probes in the clear."""
     embedding_transform: _builtins.bool
     """Whether embeddings pass the version's secret transform before they are encrypted."""
+    @_builtins.property
+    def import_grant(self) -> _policy_pb2.Grant:
+        """Who alone may sign segments that are imported; not set if the key's policy has no grant for OPERATION_IMPORT."""
+
     def __init__(
         self,
         *,
@@ -600,10 +605,11 @@ class KeyMaterialInfo(_message.Message):
         profile: _builtins.str = ...,
         plaintext_probe_allowed: _builtins.bool = ...,
         embedding_transform: _builtins.bool = ...,
+        import_grant: _policy_pb2.Grant | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["import_grant", b"import_grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_transform", b"embedding_transform", "key_version", b"key_version", "plaintext_probe_allowed", b"plaintext_probe_allowed", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_transform", b"embedding_transform", "import_grant", b"import_grant", "key_version", b"key_version", "plaintext_probe_allowed", b"plaintext_probe_allowed", "profile", b"profile", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

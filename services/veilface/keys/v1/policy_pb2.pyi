@@ -42,6 +42,8 @@ class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.V
     """Get the seed of the secret transform of embeddings."""
     OPERATION_MANAGE: _Operation.ValueType  # 7
     """Change the key."""
+    OPERATION_IMPORT: _Operation.ValueType  # 8
+    """Sign segments that are imported in bulk. The matching service asks for this grant and checks it."""
 
 class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
     """What a caller can do with a key."""
@@ -62,6 +64,8 @@ OPERATION_TRANSFORM: Operation.ValueType  # 6
 """Get the seed of the secret transform of embeddings."""
 OPERATION_MANAGE: Operation.ValueType  # 7
 """Change the key."""
+OPERATION_IMPORT: Operation.ValueType  # 8
+"""Sign segments that are imported in bulk. The matching service asks for this grant and checks it."""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 class _Release:

@@ -1,7 +1,7 @@
 """Bulk import: whole segments that an operator encrypted under the public key."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +17,8 @@ from veilface.common.errors import (
     PermissionDeniedError,
     Reason,
 )
-from veilface.common.names import GalleryName
+from veilface.common.identities import OPERATOR_IDENTITY
+from veilface.common.names import GalleryName, KeyVersionName
 from veilface.common.pool import BoundedPool
 from veilface.common.signing import TrustStore
 from veilface.crypto.contract import TemplateComparer
@@ -27,7 +28,7 @@ from veilface.matching.domain.comparers import Comparers, segment_capacity
 from veilface.matching.domain.limits import MAX_IMPORT_PIECE_BYTES
 from veilface.matching.domain.paging import PageTokens, page_size
 from veilface.matching.domain.patience import run_patiently
-from veilface.matching.domain.records import SegmentDraft, SegmentImport
+from veilface.matching.domain.records import Gallery, SegmentDraft, SegmentImport
 from veilface.matching.domain.store.galleries import GalleryRecords
 from veilface.matching.domain.store.imports import ImportRecords
 
@@ -88,7 +89,8 @@ class Imports:
             pieces: The segment.
 
         Raises:
-            PermissionDeniedError: UNTRUSTED_SIGNER, BAD_SIGNATURE, or IDENTITY_DENIED if another identity signed.
+            PermissionDeniedError: UNTRUSTED_SIGNER, BAD_SIGNATURE, IDENTITY_DENIED if another identity signed, or
+                POLICY_DENIED if the policy of the gallery's key does not let the caller import.
             FailedPreconditionError: The segment does not fit the gallery; see `check_gallery`. Or INVALID_SETTING if
                 this replica has no folder for blobs.
             InvalidArgumentError: A malformed statement or segment; UNSUPPORTED_BY_SCHEME, WRONG_SIZE, STREAM_PROTOCOL
@@ -98,8 +100,8 @@ class Imports:
             ResourceExhaustedError: SUBJECT_FULL.
             UnavailableError: DEPENDENCY_UNAVAILABLE if the folder for blobs cannot be written.
         """
-        statement = await self._vouched(caller, wanted)
         gallery = await self._storage.run(self._galleries.get, wanted.gallery)
+        statement = await self._vouched(caller, wanted, await self._signers(gallery))
         draft = SegmentDraft(wanted.request_id, statement, (), 0)
         made = await self._storage.run(self._records.find, wanted.gallery, wanted.request_id, draft.blob)
         if made is not None:
@@ -138,12 +140,23 @@ class Imports:
         page = await self._storage.run(self._records.page, gallery, after, page_size(size))
         return page.items, self._tokens.encode(query, page.next_key)
 
-    async def _vouched(self, caller: str, wanted: NewImport) -> SegmentStatement:
+    async def _signers(self, gallery: Gallery) -> tuple[str, ...]:
+        """Who may sign segments of a gallery. The policy is that of its key, so any version's material tells."""
+        key = KeyVersionName.parse(gallery.key_version).key_name
+        importers = (await self._comparers.describe_key(str(key))).importers
+        return (OPERATOR_IDENTITY,) if importers is None else importers
+
+    async def _vouched(self, caller: str, wanted: NewImport, signers: Collection[str]) -> SegmentStatement:
         if wanted.signed.signature.signer != caller:
             raise PermissionDeniedError(
                 Reason.IDENTITY_DENIED, f"{caller} may import only what it signed itself, not what others did"
             )
-        statement = await self._compute.run(verify_segment, self._trust, wanted.signed)
+        if caller not in signers:
+            raise PermissionDeniedError(
+                Reason.POLICY_DENIED,
+                f"the policy of the gallery's key does not let {caller} import: grant it OPERATION_IMPORT",
+            )
+        statement = await self._compute.run(verify_segment, self._trust, wanted.signed, signers)
         if statement.gallery != wanted.gallery:
             raise InvalidArgumentError(
                 Reason.INVALID_FIELD, f"the segment is signed for {statement.gallery}, not for {wanted.gallery}"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cli.evaluation.labelled import labelled, labelled_scores
-from veilface.cli.evaluation.agreement import TOLERANCE, agreement_at
+from veilface.cli.evaluation.agreement import agreement_at
 from veilface.cli.evaluation.encrypted import EncryptedDecisions, EncryptedRun, evaluation_policy
 from veilface.cli.evaluation.metrics import area_under_curve
 from veilface.cli.evaluation.operating_points import OperatingPoint
@@ -15,6 +15,7 @@ from veilface.crypto.contract import Metric, Scheme
 from veilface.keys.domain.policy import Release
 from veilface.keys.domain.thresholds import ThresholdTable
 
+TOLERANCE = 1e-3
 SCORES = np.array([0.10, 0.50, 0.5004, 0.90])
 
 
@@ -36,18 +37,18 @@ def run_with(staircase: Staircase, metric: Metric = Metric.COSINE, scheme: Schem
 
 
 def test_equal_decisions_agree() -> None:
-    found = agreement_at(SCORES, decisions([-np.inf, 0.4, 0.4, 0.8]), 0.4)
+    found = agreement_at(SCORES, decisions([-np.inf, 0.4, 0.4, 0.8]), 0.4, TOLERANCE)
     assert (found.compared, found.different) == (4, 0)
 
 
 def test_a_decision_that_encryption_turned_is_found() -> None:
     # The control of the test above: the first pair passes although its score is far below.
-    found = agreement_at(SCORES, decisions([0.4, 0.4, 0.4, 0.8]), 0.4)
+    found = agreement_at(SCORES, decisions([0.4, 0.4, 0.4, 0.8]), 0.4, TOLERANCE)
     assert (found.compared, found.different) == (4, 1)
 
 
 def test_a_turned_decision_within_the_tolerance_is_told_apart() -> None:
-    found = agreement_at(SCORES, decisions([-np.inf, 0.5003, -np.inf, 0.8]), 0.5003)
+    found = agreement_at(SCORES, decisions([-np.inf, 0.5003, -np.inf, 0.8]), 0.5003, TOLERANCE)
     assert (found.compared, found.different) == (2, 0)
     assert (found.within_tolerance, found.different_within_tolerance) == (2, 2)
 
@@ -55,7 +56,7 @@ def test_a_turned_decision_within_the_tolerance_is_told_apart() -> None:
 @settings(deadline=None)
 @given(labelled_scores)
 def test_all_scores_lie_between_the_outer_thresholds_with_room_for_errors(scores: LabelledScores) -> None:
-    staircase = Staircase.over(scores)
+    staircase = Staircase.over(scores, TOLERANCE)
     assert staircase.thresholds[0] <= scores.similarities.min() - 2 * TOLERANCE + 1e-12
     assert staircase.thresholds[-1] >= scores.similarities.max() + 2 * TOLERANCE - 1e-12
     assert (np.diff(staircase.thresholds) > 0).all()
@@ -65,7 +66,7 @@ def test_all_scores_lie_between_the_outer_thresholds_with_room_for_errors(scores
 @settings(deadline=None)
 @given(labelled_scores)
 def test_thresholds_passed_have_the_auc_of_the_scores_themselves(scores: LabelledScores) -> None:
-    passed = passed_threshold(scores.similarities, Staircase.over(scores).thresholds)
+    passed = passed_threshold(scores.similarities, Staircase.over(scores, TOLERANCE).thresholds)
     assert area_under_curve(LabelledScores(passed, scores.is_mated)) == pytest.approx(area_under_curve(scores))
 
 
@@ -79,7 +80,7 @@ def test_the_key_service_resolves_every_threshold_of_the_policy(metric: Metric) 
     sign = 1 if metric is Metric.COSINE else -1
     ladder = [sign * each / 500 for each in range(400)]
     scores = labelled(ladder[::2], ladder[1::2])
-    staircase = Staircase.over(scores)
+    staircase = Staircase.over(scores, TOLERANCE)
     policy = evaluation_policy(run_with(staircase, metric))
     assert policy.release is Release.BANDED
     assert STEPS < len(policy.thresholds) <= 256
@@ -92,5 +93,5 @@ def test_the_key_service_resolves_every_threshold_of_the_policy(metric: Metric) 
 @settings(deadline=None)
 @given(st.sampled_from(list(Scheme)))
 def test_only_additive_schemes_may_show_the_probe(scheme: Scheme) -> None:
-    policy = evaluation_policy(run_with(Staircase.over(labelled([0.5], [0.1])), scheme=scheme))
+    policy = evaluation_policy(run_with(Staircase.over(labelled([0.5], [0.1]), TOLERANCE), scheme=scheme))
     assert policy.plaintext_probe == (scheme not in (Scheme.CKKS_PACKED, Scheme.CKKS_TENSEAL))

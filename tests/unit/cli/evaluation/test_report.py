@@ -21,6 +21,8 @@ from veilface.cli.evaluation.staircase import Staircase, passed_threshold
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, Scheme
 
+TOLERANCE = 1e-3
+
 
 def evaluation(*, encrypted: bool = True, turned: int = 0, metric: Metric = Metric.COSINE) -> Evaluation:
     """Forty pairs of which the first decisions were turned around by a broken encryption."""
@@ -31,7 +33,7 @@ def evaluation(*, encrypted: bool = True, turned: int = 0, metric: Metric = Metr
     pairs = tuple(Pair(Path("a.jpg"), Path("b.jpg"), bool(each)) for each in scores.is_mated)
     threshold = 0.62 if sign == 1 else 0.38
     points = [OperatingPoint("balanced", threshold, "a test")]
-    staircase = Staircase.over(scores)
+    staircase = Staircase.over(scores, TOLERANCE)
     thresholds = np.union1d(staircase.thresholds, [sign * threshold])
     passed = passed_threshold(scores.similarities, thresholds)
     passed[:turned] = thresholds[0]
@@ -40,6 +42,7 @@ def evaluation(*, encrypted: bool = True, turned: int = 0, metric: Metric = Metr
         decisions=EncryptedDecisions(pairs, passed, "ckks-packed-128"),
         plain=scores,
         thresholds=thresholds,
+        tolerance=TOLERANCE,
         seconds=1.5,
     )
     return Evaluation(
