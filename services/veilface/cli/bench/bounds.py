@@ -11,6 +11,7 @@ from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.search import ExpandedProbe, expanded_products
 from veilface.crypto.public.packed.segment import PackedSegment
 
+# As many as a search takes at a time.
 _GROUP = 64
 
 

@@ -18,8 +18,8 @@ MemoryBudget = Annotated[
         metavar="GIB",
         min=0.0625,
         show_default=False,
-        help="What the matching service may take for segments; what does not fit stays on disk. [default: the whole "
-        "gallery, as far as this machine's memory goes]",
+        help="What the matching service may take for segments; what does not fit stays on disk. Without it the whole "
+        "gallery, as far as this machine's memory goes.",
     ),
 ]
 
