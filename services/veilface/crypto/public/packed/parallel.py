@@ -7,7 +7,7 @@ threads of their own, so that an expansion shares the CPUs with the passes that 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
@@ -34,17 +34,19 @@ def worker_count() -> int:
     return int(configured)
 
 
-@lru_cache(maxsize=2)
-def _pool(name: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=worker_count(), thread_name_prefix=f"veilface-{name}")
+@cache
+def _pool(name: str, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"veilface-{name}")
 
 
-def _run(parts: Sequence[Callable[[], None]], pool: str) -> None:
-    if len(parts) == 1 or worker_count() == 1:
+def _run(parts: Sequence[Callable[[], None]], name: str) -> None:
+    threads = worker_count()
+    if len(parts) == 1 or threads == 1:
         for part in parts:
             part()
         return
-    for future in [_pool(pool).submit(part) for part in parts]:
+    pool = _pool(name, threads)
+    for future in [pool.submit(part) for part in parts]:
         future.result()
 
 

@@ -100,8 +100,9 @@ def coordinates(
     The inner products of two sides are what `scores_of` takes, times `integer_norm` squared if there is one.
 
     Raises:
-        InvalidArgumentError: WRONG_DIMENSION or EMBEDDING_OUT_OF_RANGE.
+        InvalidArgumentError: WRONG_DIMENSION, also if they do not fit one ciphertext, or EMBEDDING_OUT_OF_RANGE.
     """
+    coordinate_count(space, profile)
     vectors = checked_embeddings(embeddings, space)
     is_reference = use is TemplateUse.REFERENCE
     norm = profile.integer_norm
