@@ -1,25 +1,31 @@
 """The papers' tables: real cells of a few dimensions, and how made-up ones are shown."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
 
-from veilface.cli.bench.papers.lightphe import PublishedScheme
-from veilface.cli.bench.papers.lines import json_lines
+from tests.unit.cli.conftest import Run
+from veilface.cli.bench.measurement import Sheet
+from veilface.cli.bench.papers.lightphe import PublishedScheme, measure_dot_product
+from veilface.cli.bench.papers.lines import closing_lines, json_lines
 from veilface.cli.bench.papers.one_to_many import search_additive, search_packed
 from veilface.cli.bench.papers.one_to_one import measure_row
 from veilface.cli.bench.papers.plot import draw
 from veilface.cli.bench.papers.rows import LIGHTPHE, VEILFACE, Quantity, Reading, Row, SearchRow
-from veilface.cli.bench.papers.run import DIMENSIONS, Papers
+from veilface.cli.bench.papers.run import DIMENSIONS, PACKED_PROFILES, Papers
 from veilface.cli.bench.papers.table import show
 from veilface.cli.bench.parties import make_party
 from veilface.crypto.contract import Scheme
+from veilface.crypto.public.ckks_tenseal.profiles import PROFILES as TENSEAL_PROFILES
+from veilface.crypto.public.phe.profiles import PROFILES as PHE_PROFILES
 from veilface.crypto.public.phe.profiles import phe_profile
 
 CAP_S = 0.01
 # The fields of every benchmark's lines.
-CONTRACT = {"name", "value", "unit", "peer", "peer_value", "ratio", "n", "dim", "threads", "note"}
+CONTRACT = {"name", "value", "unit", "peer", "peer_value", "ratio", "n", "dim", "threads", "profile", "note"}
 
 
 def row(scheme: Scheme, profile: str, bits: int, dim: int, *, system: str = VEILFACE, measured_dim: int = 0) -> Row:
@@ -30,6 +36,12 @@ def row(scheme: Scheme, profile: str, bits: int, dim: int, *, system: str = VEIL
 
 def search_row(scheme: Scheme, profile: str, dim: int, *, exact: bool | None) -> SearchRow:
     return SearchRow(scheme.value, profile, 112, dim, 1000, 4.0, 8.0, 1e-4, exact, "a peer", Reading(2.0), Reading(2.0))
+
+
+def closing_sheet() -> Sheet:
+    sheet = Sheet("", 1, 128)
+    sheet.finish()
+    return sheet
 
 
 @pytest.fixture
@@ -63,11 +75,17 @@ def test_a_search_of_an_additive_scheme_is_exact_and_stands_beside_lightphe() ->
     assert search.exact
     assert 0 < search.largest_error < 2e-3
 
-    published, dot = PublishedScheme(phe_profile("paillier-80", research=True), CAP_S).measure(32)
+    dot = measure_dot_product(party, 32, CAP_S)
 
-    assert published.readings[Quantity.ERROR].value < 1e-3
-    assert published.readings[Quantity.ENCRYPTION].extrapolated
     assert search.beside("LightPHE's own @", dot.wall_s, dot.cpu_s).times_cheaper > 1
+
+
+def test_what_lightphe_did_on_fewer_dimensions_is_marked() -> None:
+    published = PublishedScheme(phe_profile("paillier-80", research=True), 1e-6).measure(32)
+    assert published.readings[Quantity.ERROR].value < 1e-3
+    marked = {quantity for quantity, reading in published.readings.items() if reading.extrapolated}
+    assert marked == {Quantity.ENCRYPTION, Quantity.COMPARISON, Quantity.ERROR}
+    assert published.readings[Quantity.ERROR].measured_dim == 16
 
 
 def test_additive_schemes_stand_beside_the_weakest_profile_that_is_strong_enough(papers: Papers) -> None:
@@ -104,18 +122,19 @@ def test_the_tables_fit_100_columns_and_mark_what_is_extrapolated(
     papers: Papers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    show(papers)
+    show(papers, closing_sheet())
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 100
     assert "…" not in printed
     assert "~250 ms" in printed
     assert "exact, error 1e-04" in printed
     assert printed.count("ckks-packed-256") == len(DIMENSIONS)
+    assert re.search(r"wall time of this run: \S+ s", printed)
 
 
 def test_a_search_that_is_not_exact_is_shown_as_such(papers: Papers, capsys: pytest.CaptureFixture[str]) -> None:
     papers.searches.append(search_row(Scheme.DAMGARD_JURIK, "damgard-jurik-112", 128, exact=False))
-    show(papers)
+    show(papers, closing_sheet())
     assert "NOT EXACT" in capsys.readouterr().out
 
 
@@ -124,3 +143,38 @@ def test_the_figure_is_drawn(papers: Papers, tmp_path: Path, suffix: str, beginn
     path = tmp_path / f"papers{suffix}"
     draw(papers, path)
     assert path.read_bytes().startswith(beginning)
+
+
+def test_the_lines_end_with_what_the_run_took() -> None:
+    documents = [json.loads(line) for line in closing_lines(closing_sheet())]
+    assert [document["name"] for document in documents] == [
+        "peak resident memory, this process",
+        "wall time of this run",
+    ]
+    for document in documents:
+        assert document.keys() == CONTRACT | {"scheme", "security_bits", "extrapolated"}
+
+
+@pytest.mark.full
+def test_the_papers_tables_come_whole_from_one_command(veilface: Run) -> None:
+    finished = veilface("bench", "papers", "--quick", "--cap", "0.1", "--json")
+    assert finished.exit_code == 0
+    documents = [json.loads(line) for line in finished.stdout.splitlines()]
+    by_name = {document["name"]: document for document in documents}
+    assert len(by_name) == len(documents)
+    assert {document["dim"] for document in documents} == {128}
+
+    additive = [name for profiles in PHE_PROFILES.values() for name in profiles]
+    rows = [*PACKED_PROFILES, *TENSEAL_PROFILES, *additive, *(f"{name} in LightPHE" for name in additive)]
+    assert (len(TENSEAL_PROFILES), len(additive), len(rows)) == (6, 9, 27)
+    for row in rows:
+        for quantity in Quantity:
+            assert math.isfinite(by_name[f"{row}, {quantity}"]["value"]), (row, quantity)
+    for profile in (*PACKED_PROFILES, *additive):
+        assert by_name[f"{profile}, search, per template"]["ratio"] < 1
+        assert by_name[f"{profile}, search, largest cosine error"]["value"] < 3e-3
+    for profile in additive:
+        assert "all integer scores equal numpy's" in by_name[f"{profile}, search, per template"]["note"]
+        assert "not all" not in by_name[f"{profile}, search, per template"]["note"]
+    per_search = 3
+    assert len(documents) == len(rows) * len(Quantity) + (len(PACKED_PROFILES) + len(additive)) * per_search + 2

@@ -11,62 +11,112 @@ Count = Annotated[int, typer.Option("--n", min=1, help="How many templates.")]
 Dimension = Annotated[int, typer.Option("--dim", min=1, max=4096, help="Dimensions of an embedding.")]
 Profile = Annotated[str, typer.Option(help="The ckks-packed parameter profile.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line: name, value, unit, peer, ratio, ...")]
+MemoryBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-budget",
+        metavar="GIB",
+        min=0.0625,
+        show_default=False,
+        help="What the matching service may take for segments; what does not fit stays on disk. Without it the whole "
+        "gallery, as far as this machine's memory goes.",
+    ),
+]
+
+
+@app.callback()
+def prepare() -> None:
+    """Measure this machine: every number beside its peer, in the same run."""
+    from veilface.cli.bench.blas import share_threads
+
+    share_threads()
 
 
 @app.command()
 def search(n: Count = 262_144, dim: Dimension = 512, profile: Profile = "ckks-packed-128", json: Json = False) -> None:
-    """1:N: multiply-add over a whole gallery, beside numpy float32 X @ v on the same embeddings in the clear."""
-    from veilface.cli.bench.measurement import show
+    """1:N: multiply-add over a whole gallery and what bounds it, beside numpy float32 X @ v in the clear."""
+    from veilface.cli.bench.report import report
     from veilface.cli.bench.search import measure_search
 
-    show("1:N search", measure_search(profile, n, dim), as_json=json)
+    report("1:N search", lambda: measure_search(profile, n, dim), as_json=json)
 
 
 @app.command()
 def expand(dim: Dimension = 512, profile: Profile = "ckks-packed-128", json: Json = False) -> None:
     """Expansion of one probe, beside a loop of SEAL apply_galois."""
     from veilface.cli.bench.expand import measure_expand
-    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.report import report
 
-    show("Expansion", measure_expand(profile, dim), as_json=json)
+    report("Expansion", lambda: measure_expand(profile, dim), as_json=json)
 
 
 @app.command()
 def verify(dim: Dimension = 512, profile: Profile = "ckks-packed-128", json: Json = False) -> None:
     """1:1 comparison, beside CipherFace's."""
-    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.report import report
     from veilface.cli.bench.verify import measure_verify
 
-    show("1:1 comparison", measure_verify(profile, dim), as_json=json)
+    report("1:1 comparison", lambda: measure_verify(profile, dim), as_json=json)
 
 
 @app.command()
 def encrypt(dim: Dimension = 512, profile: Profile = "ckks-packed-128", json: Json = False) -> None:
-    """Encryption of one template, and of whole segments."""
+    """Encryption of one template, and of whole segments, beside CipherFace's and SEAL's."""
     from veilface.cli.bench.encrypt import measure_encrypt
-    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.report import report
 
-    show("Encryption", measure_encrypt(profile, dim), as_json=json)
+    report("Encryption", lambda: measure_encrypt(profile, dim), as_json=json)
 
 
 @app.command()
 def decide(
     n: Count = 1_000_000, dim: Dimension = 128, profile: Profile = "ckks-packed-128", json: Json = False
 ) -> None:
-    """The key service's part of a search: decrypt and rank."""
+    """The key service's part of a search: decrypt and rank, beside CipherFace's decryption and a full sort."""
     from veilface.cli.bench.decide import measure_decide
-    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.report import report
 
-    show("Decision", measure_decide(profile, n, dim), as_json=json)
+    report("Decision", lambda: measure_decide(profile, n, dim), as_json=json)
 
 
 @app.command("import")
-def whole_search(n: Count = 1_000_000, dim: Dimension = 128, json: Json = False) -> None:
+def whole_search(
+    n: Count = 1_000_000,
+    dim: Dimension = 128,
+    profile: Profile = "ckks-packed-128",
+    memory_budget: MemoryBudget = None,
+    json: Json = False,
+) -> None:
     """Bulk import into a real local stack, and whole searches through it, with where their time and memory go."""
-    from veilface.cli.bench.measurement import show
+    from veilface.cli.bench.report import report
     from veilface.cli.bench.whole_search import measure_whole_search
 
-    show("Import and whole search", measure_whole_search(n, dim), as_json=json)
+    budget_bytes = _bytes_of_gib(memory_budget)
+    report("Import and whole search", lambda: measure_whole_search(profile, n, dim, budget_bytes), as_json=json)
+
+
+@app.command()
+def throughput(
+    callers: Annotated[int, typer.Option("--callers", min=1, max=256, help="How many search at the same time.")] = 8,
+    searches: Annotated[int, typer.Option("--searches", min=1, help="How many searches each of them makes.")] = 20,
+    n: Count = 262_144,
+    dim: Dimension = 128,
+    profile: Profile = "ckks-packed-128",
+    memory_budget: MemoryBudget = None,
+    json: Json = False,
+) -> None:
+    """Searches per second and their latency through a real local stack: many callers beside one at a time."""
+    from veilface.cli.bench.report import report
+    from veilface.cli.bench.throughput import measure_throughput
+
+    budget_bytes = _bytes_of_gib(memory_budget)
+    report(
+        "Throughput",
+        lambda: measure_throughput(
+            profile, n, dim, callers=callers, searches=searches, memory_budget_bytes=budget_bytes
+        ),
+        as_json=json,
+    )
 
 
 @app.command()
@@ -89,3 +139,7 @@ def papers(
 
     with Output(json).reporting():
         run_papers(quick=quick, plot=plot, cap_s=cap, as_json=json)
+
+
+def _bytes_of_gib(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * 2**30)

@@ -1,4 +1,4 @@
-"""The time that work takes when one run may take long: as many runs as a cap allows, at least one."""
+"""How long work takes."""
 
 import time
 from collections.abc import Callable
@@ -23,9 +23,30 @@ class Timing:
     wall_s: float
     cpu_s: float
 
+    @property
+    def busy_threads(self) -> float:
+        """How many threads the work kept busy on average."""
+        return self.cpu_s / self.wall_s
+
+
+def shortest(work: Callable[[], object], repeats: int = 5) -> Timing:
+    """The shortest of several runs, after one that is not counted."""
+    work()
+    runs = []
+    for _ in range(repeats):
+        cpu_s, start_s = time.process_time(), time.perf_counter()
+        work()
+        runs.append(Timing(time.perf_counter() - start_s, time.process_time() - cpu_s))
+    return min(runs, key=lambda run: run.wall_s)
+
+
+def seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """The shortest of several runs by the clock, after one that is not counted, in seconds."""
+    return shortest(work, repeats).wall_s
+
 
 def timed(work: Callable[[], Result], cap_s: float) -> tuple[Timing, Result]:
-    """How long `work` takes, and its last result.
+    """How long work takes that may take long: as many runs as a cap allows, at least one; and its last result.
 
     It runs again while all runs together stay below `cap_s`; and in any case once more if the first run, which may
     have had things to load or to compile, did not take much longer than that.

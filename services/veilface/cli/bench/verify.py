@@ -2,39 +2,38 @@
 
 import numpy as np
 
-from veilface.cli.bench.measurement import Measurement, against, seconds
-from veilface.cli.bench.peers import CipherFace
-from veilface.cli.bench.subjects import subject, unit_vectors
+from veilface.cli.bench.measurement import MS, Sheet
+from veilface.cli.bench.peers import CipherFaceCosts
+from veilface.cli.bench.subjects import subject, unit_vectors_float64
+from veilface.cli.bench.timing import seconds
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 
+_PAIRS = 16
 
-def measure_verify(profile: str, dim: int) -> list[Measurement]:
-    """Compare one reference with one probe, decrypt the score, and compare sizes."""
+
+def measure_verify(profile: str, dim: int) -> Sheet:
+    """Compare one reference with one probe, decrypt the score, and compare sizes; the error is that of a few pairs."""
+    sheet = Sheet(profile, 1, dim, threads=1)
     owner = subject(profile)
     space = TemplateSpace(dim)
-    one, other = unit_vectors(2, dim, 3).astype(np.float64)
-    reference = owner.encryptor.encrypt(one, space, TemplateUse.REFERENCE)
-    probe = owner.encryptor.encrypt(other, space, TemplateUse.PROBE)
-    compare_s = seconds(lambda: owner.comparer.compare(reference, probe, space), 20)
-    score = owner.comparer.compare(reference, probe, space)
-    decrypt_s = seconds(lambda: owner.decrypter.decrypt(score, space, 1), 20)
-    error = abs(float(owner.decrypter.decrypt(score, space, 1)[0]) - float(one @ other))
+    vectors = unit_vectors_float64(1 + _PAIRS, dim, 3)
+    reference = owner.encryptor.encrypt(vectors[0], space, TemplateUse.REFERENCE)
+    probes = [owner.encryptor.encrypt(vector, space, TemplateUse.PROBE) for vector in vectors[1:]]
+    compare_s = seconds(lambda: owner.comparer.compare(reference, probes[0], space), 20)
+    scores = [owner.comparer.compare(reference, probe, space) for probe in probes]
+    decrypt_s = seconds(lambda: owner.decrypter.decrypt(scores[0], space, 1), 20)
+    found = np.array([owner.decrypter.decrypt(score, space, 1)[0] for score in scores])
 
-    peer = CipherFace()
-    theirs, probe_theirs = peer.encrypt(one), peer.encrypt(other)
-    peer_s = seconds(lambda: peer.compare(theirs, probe_theirs), 5)
-    their_score = peer.compare(theirs, probe_theirs)
-    peer_decrypt_s = seconds(lambda: peer.decrypt(their_score), 5)
-    peer_error = abs(peer.decrypt(their_score) - float(one @ other))
-    return [
-        against(Measurement("compare 1:1", compare_s * 1e3, "ms", dim=dim), peer.name, peer_s * 1e3),
-        against(Measurement("decrypt one score", decrypt_s * 1e3, "ms", dim=dim), peer.name, peer_decrypt_s * 1e3),
-        against(Measurement("error against float64", error, "cosine", dim=dim), peer.name, peer_error),
-        against(Measurement("template", len(probe), "bytes", dim=dim), peer.name, float(peer.template_bytes(theirs))),
-        against(Measurement("score", len(score), "bytes", dim=dim), peer.name, float(len(their_score.serialize()))),
-        against(
-            Measurement("keys that a matcher holds", len(owner.material.evaluation_keys), "bytes", dim=dim),
-            peer.name,
-            float(peer.public_context_bytes()),
-        ),
-    ]
+    theirs = CipherFaceCosts.measure(vectors[0], vectors[1])
+    sheet.add("compare 1:1", compare_s * MS, "ms", theirs.time("comparison", theirs.compare_s * MS))
+    sheet.add("decrypt one score", decrypt_s * MS, "ms", theirs.time("decryption", theirs.decrypt_s * MS))
+    sheet.add("template", len(reference), "bytes", theirs.size("template", theirs.template_bytes))
+    sheet.add("score", len(scores[0]), "bytes", theirs.size("score", theirs.score_bytes))
+    sheet.add(
+        "keys that a matcher holds",
+        len(owner.material.evaluation_keys),
+        "bytes",
+        theirs.size("public context", theirs.public_context_bytes),
+    )
+    sheet.add_errors(found - vectors[1:] @ vectors[0], theirs.size("one score", theirs.error))
+    return sheet

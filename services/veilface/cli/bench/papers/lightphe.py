@@ -3,8 +3,12 @@
 It takes non-negative values only, at its default precision of five decimals. It encrypts and multiplies coordinate by
 coordinate, so a few of them tell the time of all. It spreads encryption over processes, each of which may take 10
 seconds and no more; here one process encrypts, and the time is divided as if the processors shared it evenly.
+
+That is the row of the tables. The peer of a search is stricter: `@` on the very ciphertexts and integer weights that
+the search has, which is quicker than on floats.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +19,13 @@ from numpy.typing import NDArray
 
 from veilface.cli.bench.measurement import progress
 from veilface.cli.bench.papers.rows import LIGHTPHE, Quantity, Reading, Row
-from veilface.cli.bench.subjects import unit_vectors
+from veilface.cli.bench.parties import Party
+from veilface.cli.bench.subjects import unit_vectors, unit_vectors_float64
 from veilface.cli.bench.timing import Timing, timed
+from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.packed.parallel import worker_count
+from veilface.crypto.public.phe.encrypt import PheEncryptor
+from veilface.crypto.public.phe.lightphe_path import compare_with_lightphe
 from veilface.crypto.public.phe.profiles import PheProfile
 from veilface.crypto.public.phe.public_key import LIGHTPHE_NAMES
 
@@ -25,6 +33,8 @@ _ENCRYPTED_DIM = 16
 # The value and its divisor; the value's absolute value, the same for values that are not negative, is not counted.
 _CIPHERTEXTS_PER_VALUE = 2
 _PRECISION = 5
+# Encrypting more coordinates than this to multiply them takes long, and says no more.
+_LARGEST_DOT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +87,29 @@ class PublishedScheme:
         encryption, self._fractions = timed(lambda: [encrypt(value) for value in values[:count]], 0.0)
         self._encryption_s = encryption.wall_s / count / worker_count()
 
-    def measure(self, dim: int) -> tuple[Row, DotProduct]:
-        """The row at one dimension, and its `@`."""
+    def measure(self, dim: int) -> Row:
+        """The row at one dimension."""
         progress(f"{self._profile.name}: {dim} dimensions, LightPHE's own @")
         trial, _ = timed(lambda: self._dot(min(dim, _ENCRYPTED_DIM)), 0.0)
         affordable = int(self._cap_s / trial.wall_s * min(dim, _ENCRYPTED_DIM))
         measured = min(dim, max(_ENCRYPTED_DIM, affordable))
         timing, score = timed(lambda: self._dot(measured), self._cap_s)
         decryption, decrypted = timed(lambda: self._system.decrypt(score), self._cap_s)
-        dot = DotProduct(
-            replace(timing, wall_s=timing.wall_s * dim / measured, cpu_s=timing.cpu_s * dim / measured),
-            measured if measured < dim else 0,
-        )
+        measured_dim = measured if measured < dim else 0
         ciphertext_bytes = self._profile.ciphertext_bytes
         readings = {
             Quantity.KEY_GENERATION: Reading(self._key_generation.wall_s),
             Quantity.ENCRYPTION: Reading(self._encryption_s * dim, len(self._values)),
-            Quantity.COMPARISON: dot.wall_s,
+            Quantity.COMPARISON: Reading(timing.wall_s * dim / measured, measured_dim),
             Quantity.DECRYPTION: Reading(decryption.wall_s),
             Quantity.PUBLIC_KEYS: Reading(_key_bytes(self._system, "public_key")),
             Quantity.SECRET_KEY: Reading(_key_bytes(self._system, "private_key")),
             Quantity.TEMPLATE: Reading(dim * _CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
             Quantity.SCORE: Reading(_CIPHERTEXTS_PER_VALUE * ciphertext_bytes),
-            Quantity.ERROR: Reading(self._error(decrypted[0], measured)),
+            Quantity.ERROR: Reading(self._error(decrypted[0], measured), measured_dim),
         }
         profile = self._profile
-        return Row(profile.scheme.value, profile.name, LIGHTPHE, profile.security_bits, dim, readings), dot
+        return Row(profile.scheme.value, profile.name, LIGHTPHE, profile.security_bits, dim, readings)
 
     def _dot(self, dim: int) -> Any:
         """The encrypted dot product with a probe of `dim` coordinates; the encrypted ones are repeated."""
@@ -114,6 +121,29 @@ class PublishedScheme:
         """How far off a decrypted product of `dim` coordinates is, as a cosine."""
         reference: NDArray[np.float64] = np.resize(self._values, dim)
         return abs(product - float(reference @ _probe(dim))) / float(np.linalg.norm(reference))
+
+
+def measure_dot_product(party: Party, dim: int, cap_s: float) -> DotProduct:
+    """LightPHE's `@` under the key of a party, on the ciphertexts and weights that its search has."""
+    progress(f"{party.profile}: {dim} dimensions, LightPHE's @ on the same ciphertexts")
+    trial, _ = timed(_dot_product(party, min(dim, _ENCRYPTED_DIM)), 0.0)
+    affordable = int(cap_s / trial.wall_s * min(dim, _ENCRYPTED_DIM))
+    measured = min(dim, _LARGEST_DOT, max(_ENCRYPTED_DIM, affordable))
+    timing, _ = timed(_dot_product(party, measured), cap_s)
+    return DotProduct(
+        replace(timing, wall_s=timing.wall_s * dim / measured, cpu_s=timing.cpu_s * dim / measured),
+        measured if measured < dim else 0,
+    )
+
+
+def _dot_product(party: Party, dim: int) -> Callable[[], bytes]:
+    if not isinstance(party.encryptor, PheEncryptor):
+        raise TypeError("not a party of an additive scheme")
+    key, space = party.encryptor.key, TemplateSpace(dim)
+    one, other = unit_vectors_float64(2, dim, 15)
+    reference = party.encryptor.encrypt(one, space, TemplateUse.REFERENCE)
+    probe = party.encryptor.encrypt(other, space, TemplateUse.PLAINTEXT_PROBE)
+    return lambda: compare_with_lightphe(key, reference, probe, space)
 
 
 def _probe(dim: int) -> NDArray[np.float64]:

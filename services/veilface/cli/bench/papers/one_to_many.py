@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from veilface.cli.bench.measurement import progress
 from veilface.cli.bench.papers.rows import SearchRow
 from veilface.cli.bench.parties import Party
-from veilface.cli.bench.subjects import unit_vectors
+from veilface.cli.bench.subjects import unit_vectors_float64
 from veilface.cli.bench.timing import timed
 from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
@@ -51,8 +51,7 @@ def _search(
 ) -> SearchRow:
     progress(f"{party.profile}: {dim} dimensions, 1:N")
     space = TemplateSpace(dim)
-    vectors = unit_vectors(capacity + 1, dim, 12).astype(np.float64)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = unit_vectors_float64(capacity + 1, dim, 12)
     probe, gallery = vectors[0], vectors[1:]
     data = encrypt(gallery)
     # A segment may look into its bytes, and copies that share memory would come from the cache.

@@ -5,7 +5,7 @@ import numpy as np
 from veilface.cli.bench.measurement import progress
 from veilface.cli.bench.papers.rows import VEILFACE, Quantity, Reading, Row
 from veilface.cli.bench.parties import Party
-from veilface.cli.bench.subjects import unit_vectors
+from veilface.cli.bench.subjects import unit_vectors, unit_vectors_float64
 from veilface.cli.bench.timing import timed
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 
@@ -18,8 +18,7 @@ def measure_row(party: Party, security_bits: int, dim: int, cap_s: float) -> Row
     progress(f"{party.profile}: {dim} dimensions, 1:1")
     _warm(party)
     space = TemplateSpace(dim)
-    vectors = unit_vectors(_PAIRS + 1, dim, 11).astype(np.float64)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = unit_vectors_float64(_PAIRS + 1, dim, 11)
     probes = [party.encryptor.encrypt(vector, space, party.probe_use) for vector in vectors[1:]]
     encryption, reference = timed(lambda: party.encryptor.encrypt(vectors[0], space, TemplateUse.REFERENCE), cap_s)
     comparison, score = timed(lambda: party.comparer.compare(reference, probes[0], space), cap_s)

@@ -11,7 +11,7 @@ from veilface.crypto.contract import Scheme
 
 DIMENSIONS = (128, 512, 4096)
 QUICK_DIMENSIONS = (128,)
-_PACKED_PROFILES = ("ckks-packed-128", "ckks-packed-192", "ckks-packed-256")
+PACKED_PROFILES = ("ckks-packed-128", "ckks-packed-192", "ckks-packed-256")
 _LIGHTPHE_DOT = "LightPHE's own @"
 
 
@@ -53,7 +53,7 @@ class Papers:
         from veilface.crypto.public.phe.profiles import PROFILES
 
         packed: list[SearchRow] = []
-        for profile in _PACKED_PROFILES:
+        for profile in PACKED_PROFILES:
             yield from self._packed(profile, packed)
         yield from self._tenseal()
         for search in packed:
@@ -97,7 +97,7 @@ class Papers:
         return search.beside(f"{fastest.profile}, one comparison", comparison, comparison)
 
     def _additive(self, name: str) -> Iterator[Row | SearchRow]:
-        from veilface.cli.bench.papers.lightphe import PublishedScheme
+        from veilface.cli.bench.papers.lightphe import PublishedScheme, measure_dot_product
         from veilface.cli.bench.papers.one_to_many import search_additive
         from veilface.cli.bench.papers.one_to_one import measure_row
         from veilface.crypto.public.phe.profiles import phe_profile
@@ -107,8 +107,8 @@ class Papers:
         published = PublishedScheme(profile, self.cap_s)
         for dim in self.dimensions:
             yield measure_row(party, profile.security_bits, dim, self.cap_s)
-            row, dot = published.measure(dim)
-            yield row
+            yield published.measure(dim)
+            dot = measure_dot_product(party, dim, self.cap_s)
             search = search_additive(party, profile.security_bits, dim, self.cap_s)
             yield search.beside(_LIGHTPHE_DOT, dot.wall_s, dot.cpu_s)
 

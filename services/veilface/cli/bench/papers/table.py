@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from veilface.cli.bench.measurement import Sheet
 from veilface.cli.bench.papers.rows import SIZES, VEILFACE, Quantity, Reading, Row, SearchRow
 from veilface.cli.bench.papers.run import Papers
+from veilface.cli.bench.report import measurement_console
 from veilface.crypto.contract import Scheme
 
-_WIDTH_OF_FILES = 100
 _HEADINGS = {
     Quantity.KEY_GENERATION: "make\nkey",
     Quantity.ENCRYPTION: "encrypt",
@@ -31,21 +31,21 @@ _LEGEND = (
 _SEARCH_LEGEND = (
     "times cheaper: than one comparison of the peer, by the clock and in CPU time. ckks-packed: encrypted probe, "
     "beside the fastest ckks-tenseal set that reaches the same security. The others: probe in the clear, beside "
-    "LightPHE's own @; exact: every integer score equals numpy's."
+    "LightPHE's own @ on the same ciphertexts and weights; exact: every integer score equals numpy's."
 )
 
 
-def show(papers: Papers) -> None:
-    """Print every table."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_FILES
+def show(papers: Papers, closing: Sheet) -> None:
+    """Print every table, and at the end what the run took."""
+    console = measurement_console()
     for dim in papers.dimensions:
         console.print(_comparisons(dim, [row for row in papers.rows if row.dim == dim]))
     console.print(_LEGEND, style="dim")
     console.print()
     console.print(_searches(papers.searches))
     console.print(_SEARCH_LEGEND, style="dim")
+    for measurement in closing.rows:
+        console.print(f"{measurement.name}: {measurement.value:,.3g} {measurement.unit}")
 
 
 def _comparisons(dim: int, rows: Sequence[Row]) -> Table:
@@ -58,9 +58,9 @@ def _comparisons(dim: int, rows: Sequence[Row]) -> Table:
         table.add_section()
         table.add_row(f"{bits} bits", style="bold")
         # Where ckks-packed has no profile that weak, the next stronger one stands beside.
-        strongest_needed = min(row.security_bits for row in packed if row.security_bits >= bits)
+        weakest_sufficient = min(row.security_bits for row in packed if row.security_bits >= bits)
         others = [row for row in rows if row.security_bits == bits and row.scheme != Scheme.CKKS_PACKED]
-        for row in [*(row for row in packed if row.security_bits == strongest_needed), *others]:
+        for row in [*(row for row in packed if row.security_bits == weakest_sufficient), *others]:
             name = row.profile if row.system == VEILFACE else f"  in {row.system}"
             style = "green" if row.scheme == Scheme.CKKS_PACKED else "dim" if row.system != VEILFACE else ""
             table.add_row(name, *(_reading(quantity, row.readings[quantity]) for quantity in _HEADINGS), style=style)
