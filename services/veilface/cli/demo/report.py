@@ -11,7 +11,7 @@ from rich.text import Text
 
 from veilface.cli.demo.collection import Collection
 from veilface.cli.demo.exchange import calls_document, sights_document, summarize_calls, summarize_sights
-from veilface.cli.demo.findings import Findings, PairFinding, SearchFinding, SubjectFinding
+from veilface.cli.demo.findings import ClaimFinding, Findings, PairFinding, SearchFinding
 from veilface.cli.documents import decision_word, error_document
 from veilface.cli.tables import facts, size, table
 from veilface.client.steps import Service, Step
@@ -28,10 +28,10 @@ _PART = {
 def tables(collection: Collection, findings: Findings) -> Iterator[RenderableType]:
     """Everything a person may want to read, in order."""
     yield _pairs_table(collection, findings.pairs)
-    if findings.subjects:
-        yield _subjects_table(collection, findings.subjects)
+    if findings.claims:
+        yield _claims_table(collection, findings.claims)
     if findings.searches:
-        yield _searches_table(collection, findings.searches)
+        yield _searches_table(collection, findings)
     yield _calls_table(findings.steps)
     yield _sights_table(findings.steps)
     yield facts((service.value, text) for service, text in _PART.items())
@@ -57,7 +57,7 @@ def document(collection: Collection, findings: Findings, seconds: float) -> dict
         "fpir": findings.fpir,
         "seconds": round(seconds, 3),
         "pairs": [_pair_document(finding) for finding in findings.pairs],
-        "verifications": [_subject_document(finding) for finding in findings.subjects],
+        "verifications": [_claim_document(finding) for finding in findings.claims],
         "identifications": [_search_document(finding) for finding in findings.searches],
         "failed": [{"photograph": path.name, **error_document(error)} for path, error in findings.failed],
         "calls": calls_document(findings.steps),
@@ -82,15 +82,15 @@ def _pairs_table(collection: Collection, findings: Sequence[PairFinding]) -> Tab
     return made
 
 
-def _subjects_table(collection: Collection, findings: Sequence[SubjectFinding]) -> Table:
-    shown = _chosen(findings, [finding.is_mated for finding in findings], [each.is_right for each in findings])
+def _claims_table(collection: Collection, findings: Sequence[ClaimFinding]) -> Table:
+    shown = _chosen(findings, [finding.claim.is_mated for finding in findings], [each.is_right for each in findings])
     title = _title("Is it who it claims to be? (1:1 against the gallery)", shown, findings)
     made = table("probe", "claims to be", "truth", "decided", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
-            _label(collection, finding.probe),
-            finding.subject,
-            _truth(finding.is_mated),
+            _label(collection, finding.claim.probe),
+            finding.claim.subject,
+            _truth(finding.claim.is_mated),
             _decided(finding.verification.is_match),
             _mark(finding.is_right),
             _milliseconds(finding.verification.steps),
@@ -98,11 +98,12 @@ def _subjects_table(collection: Collection, findings: Sequence[SubjectFinding]) 
     return made
 
 
-def _searches_table(collection: Collection, findings: Sequence[SearchFinding]) -> Table:
+def _searches_table(collection: Collection, findings: Findings) -> Table:
+    searches = findings.searches
     shown = _chosen(
-        findings, [finding.search.subject is not None for finding in findings], [each.is_right for each in findings]
+        searches, [each.search.subject is not None for each in searches], [each.is_right for each in searches]
     )
-    title = _title(f"Who is it? (1:N among {len(collection.enrolled)} enrolled)", shown, findings)
+    title = _title(f"Who is it? (1:N among {len(findings.plan.enrolled)} enrolled)", shown, searches)
     made = table("probe", "truth", "found", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
@@ -178,10 +179,21 @@ def _summary(collection: Collection, findings: Findings) -> Table:
     ]
     if len(findings.searches) > known:
         rows.append(("FPIR", f"{_percent(findings.fpir)} of {len(findings.searches) - known} strangers"))
-    rows.append(
-        ("verdict", "[bold green]every decision was right[/]" if findings.all_right else "[bold red]not all right[/]")
-    )
+    rows.append(("verdict", _verdict(findings)))
     return facts(rows)
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.all_right:
+        return "[bold green]every decision was right[/]"
+    problems = []
+    if findings.wrong_count:
+        problems.append(
+            f"{findings.wrong_count} {'decision was' if findings.wrong_count == 1 else 'decisions were'} wrong"
+        )
+    if failed := len(findings.failed):
+        problems.append(f"{failed} {'photograph' if failed == 1 else 'photographs'} could not be used")
+    return f"[bold red]{' and '.join(problems) or 'nothing was decided'}[/]"
 
 
 def _chosen(findings: Sequence[Any], mated: Sequence[bool], right: Sequence[bool]) -> Sequence[Any]:
@@ -234,11 +246,11 @@ def _pair_document(finding: PairFinding) -> dict[str, Any]:
     }
 
 
-def _subject_document(finding: SubjectFinding) -> dict[str, Any]:
+def _claim_document(finding: ClaimFinding) -> dict[str, Any]:
     return {
-        "probe": finding.probe.name,
-        "subject": finding.subject,
-        "mated": finding.is_mated,
+        "probe": finding.claim.probe.name,
+        "subject": finding.claim.subject,
+        "mated": finding.claim.is_mated,
         "decision": decision_word(finding.verification.is_match),
         "right": finding.is_right,
         **_cost_document(finding.verification.steps),
