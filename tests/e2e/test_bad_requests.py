@@ -67,7 +67,7 @@ def test_an_image_without_a_face_is_refused(client: VeilfaceClient, gallery: str
 
 
 def test_an_image_of_two_people_is_refused_unless_one_may_be_chosen(client: VeilfaceClient, gallery: str) -> None:
-    portrait = np.asarray(Image.open(portrait_path(ASTRONAUT.filename)).convert("RGB"))
+    portrait = np.asarray(Image.open(portrait_path(ASTRONAUT)).convert("RGB"))
     both = png_of(np.concatenate([portrait, portrait[:, ::-1]], axis=1))
     with pytest.raises(VeilfaceError) as refused:
         client.enroll(gallery, both, subject="mallory")

@@ -21,7 +21,15 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), folding: Se
         right: The headings of columns that hold numbers.
         folding: The headings of columns with long text; the others stay on one line.
     """
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        # A title is never broken, however narrow the columns are.
+        min_width=len(title),
+    )
     for column in columns:
         made.add_column(
             column, justify="right" if column in right else "left", overflow="fold", no_wrap=column not in folding

@@ -25,7 +25,7 @@ _PART = {
 }
 
 
-def tables(collection: Collection, findings: Findings) -> Iterator[RenderableType]:
+def tables(collection: Collection, findings: Findings, seconds: float) -> Iterator[RenderableType]:
     """Everything a person may want to read, in order."""
     yield _pairs_table(collection, findings.pairs)
     if findings.claims:
@@ -38,7 +38,7 @@ def tables(collection: Collection, findings: Findings) -> Iterator[RenderableTyp
     yield ""
     if findings.failed:
         yield _failed_table(collection, findings)
-    yield _summary(collection, findings)
+    yield _summary(collection, findings, seconds)
 
 
 def document(collection: Collection, findings: Findings, seconds: float) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _pairs_table(collection: Collection, findings: Sequence[PairFinding]) -> Tab
 
 def _claims_table(collection: Collection, findings: Sequence[ClaimFinding]) -> Table:
     shown = _chosen(findings, [finding.claim.is_mated for finding in findings], [each.is_right for each in findings])
-    title = _title("Is it who it claims to be? (1:1 against the gallery)", shown, findings)
+    title = _title("Is it who it claims to be?", shown, findings)
     made = table("probe", "claims to be", "truth", "decided", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
@@ -103,7 +103,7 @@ def _searches_table(collection: Collection, findings: Findings) -> Table:
     shown = _chosen(
         searches, [each.search.subject is not None for each in searches], [each.is_right for each in searches]
     )
-    title = _title(f"Who is it? (1:N among {len(findings.plan.enrolled)} enrolled)", shown, searches)
+    title = _title(f"Who of {len(findings.plan.enrolled)} is it?", shown, searches)
     made = table("probe", "truth", "found", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
@@ -163,7 +163,7 @@ def _failed_table(collection: Collection, findings: Findings) -> Table:
     return made
 
 
-def _summary(collection: Collection, findings: Findings) -> Table:
+def _summary(collection: Collection, findings: Findings, seconds: float) -> Table:
     mated = sum(finding.pair.is_mated for finding in findings.pairs)
     known = sum(finding.search.subject is not None for finding in findings.searches)
     rows = [
@@ -179,6 +179,7 @@ def _summary(collection: Collection, findings: Findings) -> Table:
     ]
     if len(findings.searches) > known:
         rows.append(("FPIR", f"{_percent(findings.fpir)} of {len(findings.searches) - known} strangers"))
+    rows.append(("time", f"{seconds:.1f} s, from the first start to the last stop"))
     rows.append(("verdict", _verdict(findings)))
     return facts(rows)
 
@@ -199,16 +200,22 @@ def _verdict(findings: Findings) -> str:
 def _chosen(findings: Sequence[Any], mated: Sequence[bool], right: Sequence[bool]) -> Sequence[Any]:
     if len(findings) <= _MOST_ROWS:
         return findings
-    # Everything that went wrong, and some of each kind.
+    # Everything that went wrong, and an even choice of each kind.
     wrong = [position for position, is_right in enumerate(right) if not is_right]
-    some = [position for position, is_mated in enumerate(mated) if is_mated][: _MOST_ROWS // 2]
-    others = [position for position, is_mated in enumerate(mated) if not is_mated]
-    chosen = {*wrong, *some, *others[: _MOST_ROWS - len(some)]}
-    return [findings[position] for position in sorted(chosen)]
+    mated_positions = [position for position, is_mated in enumerate(mated) if is_mated]
+    other_positions = [position for position, is_mated in enumerate(mated) if not is_mated]
+    mated_count = min(len(mated_positions), max(_MOST_ROWS // 2, _MOST_ROWS - len(other_positions)))
+    some = _evenly(mated_positions, mated_count) + _evenly(other_positions, _MOST_ROWS - mated_count)
+    return [findings[position] for position in sorted({*wrong, *some})]
+
+
+def _evenly(positions: Sequence[int], count: int) -> list[int]:
+    count = min(count, len(positions))
+    return [positions[step * len(positions) // count] for step in range(count)]
 
 
 def _title(question: str, shown: Sequence[Any], findings: Sequence[Any]) -> str:
-    return question if len(shown) == len(findings) else f"{question} ({len(shown)} of {len(findings)} shown)"
+    return question if len(shown) == len(findings) else f"{question} {len(shown)} of {len(findings)} shown"
 
 
 def _label(collection: Collection, photograph: Path) -> str:

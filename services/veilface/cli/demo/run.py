@@ -54,7 +54,8 @@ def run_demo(photos: Path | None, output: Output) -> ExitCode:
             operator.keys.create(KEY, policy=policy_to_proto(DEMO_POLICY))
         with stack.client() as client:
             findings = Interview(client, KEY, chosen, partial(progress_bar, output)).run()
-    output.show(document(chosen, findings, time.monotonic() - began_s), *tables(chosen, findings))
+    seconds = time.monotonic() - began_s
+    output.show(document(chosen, findings, seconds), *tables(chosen, findings, seconds))
     return ExitCode.DONE if findings.all_right else ExitCode.NO_MATCH
 
 
