@@ -76,7 +76,7 @@ class Output:
             typer.BadParameter: If there is nobody to ask.
             typer.Abort: If the answer is no.
         """
-        if self.as_json or not sys.stdin.isatty():
+        if self.as_json or not _somebody_is_there():
             raise typer.BadParameter(f"{question} There is nobody to ask: add --yes", param_hint="--yes")
         typer.confirm(question, abort=True, err=True)
 
@@ -91,6 +91,10 @@ class Output:
             raise typer.Exit(code) from None
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def _console(stderr: bool) -> "Console":

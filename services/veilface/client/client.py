@@ -349,7 +349,7 @@ class VeilfaceClient:
     def _enroll_outcome(
         self, known: Gallery, photograph: Photograph, extraction: Extraction | VeilfaceError, faces: FaceSelection
     ) -> Enrolled | VeilfaceError:
-        request_id = uuid.uuid4().hex
+        request_id = photograph.request_id or uuid.uuid4().hex
         about = (photograph.subject, photograph.labels, request_id)
 
         def ask(current: Gallery) -> Enrolled:

@@ -32,11 +32,13 @@ class Photograph:
     Attributes:
         subject: The subject's id.
         labels: Stored in the clear.
+        request_id: Enrolled at most once under one id; None: enrolled in any case.
     """
 
     image: Image = field(repr=False)
     subject: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import grpc
 
 from veilface.client import ClientSettings
 from veilface.common.errors import (
+    AlreadyExistsError,
     FailedPreconditionError,
     NotFoundError,
     Reason,
@@ -34,6 +35,8 @@ GALLERY = "galleries/staff"
 KEY_VERSION = "keys/default/versions/1"
 MODEL = "fake/one/two"
 NO_FACE = b"a photograph of a tree"
+# The embedding service goes away when it is shown this one in a stream.
+LAST_STRAW = b"a photograph of the end"
 
 
 def template(ciphertext: bytes) -> template_pb2.Template:
@@ -70,6 +73,8 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
     def BatchExtractTemplates(self, requests: Any, context: Any) -> Any:
         for index, message in enumerate(requests):
             self.requests.append(message.request)
+            if message.request.image == LAST_STRAW:
+                abort(context, UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the key service is away"))
             answer = embedding_service_pb2.BatchExtractTemplatesResponse(index=index)
             if message.request.image == NO_FACE:
                 error = FailedPreconditionError(Reason.NO_FACE, "there is no face in the image")
@@ -209,6 +214,9 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
 
     def Enroll(self, request: Any, context: Any) -> Any:
         self._switch(context)
+        if request.request_id in {earlier.request_id for earlier in self.enrolled}:
+            # A template of the same photograph is never the same again.
+            abort(context, AlreadyExistsError(Reason.REQUEST_ID_REUSED, "this request_id enrolled another template"))
         self.enrolled.append(request)
         return gallery_service_pb2.Enrollment(
             name=f"{request.gallery}/enrollments/{len(self.enrolled)}",
