@@ -67,6 +67,11 @@ def verdict(is_match: bool) -> Text:
     return Text("match", "bold green") if is_match else Text("no match", "bold yellow")
 
 
+def told_band(band: str) -> str:
+    """The band of a decision, behind its threshold; nothing if the key's policy tells none."""
+    return f", passes {band}" if band else ""
+
+
 def size(count: float) -> str:
     """Bytes in decimal units with three digits: "98.3 kB"."""
     unit = 0

@@ -74,11 +74,13 @@ class Candidate:
         rank: 1 for the best.
         subject: The subject's id.
         enrollment: "galleries/{gallery}/enrollments/{enrollment}".
+        band: The strictest operating point that is passed, if the key's policy releases bands; else empty.
     """
 
     rank: int
     subject: str
     enrollment: str
+    band: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

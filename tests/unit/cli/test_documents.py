@@ -73,6 +73,43 @@ def test_keys_are_described_with_their_fingerprints(veilface: Run, fakes: Fakes)
     assert created["versions"][0]["public_key_sha256"] == "00" * 32
 
 
+def test_a_profile_that_misses_the_level_it_is_named_for_says_so(veilface: Run, fakes: Fakes) -> None:
+    profile = "ckks-tenseal-192-defensive"
+    created = veilface("keys", "create", "old", "--scheme", "ckks-tenseal", "--profile", profile)
+    assert "it reaches 128 bits" in created.stdout
+    shown = veilface("keys", "show", "old")
+    assert "128 bits: CipherFace" in shown.stdout
+    assert "does not reach 192 bits" in shown.stdout
+    document = veilface("keys", "show", "old", "--json").document
+    assert (document["profile"], document["security_bits"]) == (profile, 128)
+
+
+def test_a_key_whose_profile_is_not_known_here_is_shown_without_its_facts(veilface: Run, fakes: Fakes) -> None:
+    veilface("keys", "create", "newer", "--profile", "ckks-packed-of-tomorrow")
+    document = veilface("keys", "show", "newer", "--json").document
+    assert document["profile"] == "ckks-packed-of-tomorrow"
+    assert "security_bits" not in document
+
+
+def test_the_minimum_version_of_a_key_is_set_and_shown(veilface: Run, fakes: Fakes) -> None:
+    veilface("keys", "rotate", "default", "--galleries", "none")
+    updated = veilface("keys", "update", "default", "--minimum-version", "2", "--json").document
+    assert (updated["primary_version"], updated["minimum_version"]) == (2, 2)
+    assert "minimum version" in veilface("keys", "show", "default").stdout
+
+
+def test_bands_are_told_where_a_key_releases_them(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    fakes.keys.band = "strict"
+    fakes.matching.segments = [segment(0, "a", 7, ["ada"])]
+    fakes.keys.positions = ((0, 0),)
+    assert veilface("verify", "staff", "ada", photograph, "--json").document["band"] == "strict"
+    assert veilface("compare", photograph, photograph, "--json").document["band"] == "strict"
+    (candidate,) = veilface("identify", "staff", photograph, "--json").document["candidates"]
+    assert candidate["band"] == "strict"
+    assert "passes strict" in veilface("verify", "staff", "ada", photograph).stdout
+    assert "strict" in veilface("identify", "staff", photograph).stdout
+
+
 def test_galleries_are_created_listed_shown_and_deleted(veilface: Run, fakes: Fakes) -> None:
     created = veilface("gallery", "create", "staff", "--json").document
     assert created["name"] == "galleries/staff"

@@ -108,6 +108,7 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
 class Keys(key_service_pb2_grpc.KeyServiceServicer):
     decision: int = key_service_pb2.DECISION_MATCH
     positions: tuple[tuple[int, int], ...] = ()
+    band: str = ""
     verifications: list[Any] = field(default_factory=list)
     identifications: list[list[Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
@@ -117,7 +118,12 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         self._add("other")
 
     def CreateKey(self, request: Any, context: Any) -> Any:
-        return self._add(request.key_id)
+        return self._add(request.key_id, request.scheme, request.profile)
+
+    def UpdateKey(self, request: Any, context: Any) -> Any:
+        key = self.keys[request.key.name]
+        request.update_mask.MergeMessage(request.key, key)
+        return key
 
     def RotateKey(self, request: Any, context: Any) -> Any:
         key = self.keys[request.name]
@@ -145,20 +151,22 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     def DecideVerification(self, request: Any, context: Any) -> Any:
         self.verifications.append(request)
         return key_service_pb2.DecideVerificationResponse(
-            decision=key_service_pb2.Decision.ValueType(self.decision), threshold_profile=f"{MODEL}/balanced"
+            decision=key_service_pb2.Decision.ValueType(self.decision),
+            threshold_profile=f"{MODEL}/balanced",
+            band=self.band,
         )
 
     def DecideIdentification(self, requests: Any, context: Any) -> Any:
         self.identifications.append(list(requests))
         candidates = [
-            key_service_pb2.Candidate(batch_index=batch, score_index=score, rank=rank)
+            key_service_pb2.Candidate(batch_index=batch, score_index=score, rank=rank, band=self.band)
             for rank, (batch, score) in enumerate(self.positions, 1)
         ]
         return key_service_pb2.DecideIdentificationResponse(
             candidates=candidates, threshold_profile=f"{MODEL}/balanced", score_count=6
         )
 
-    def _add(self, key_id: str) -> Any:
+    def _add(self, key_id: str, scheme: int = 0, profile: str = "") -> Any:
         version = key_service_pb2.KeyVersion(
             name=f"keys/{key_id}/versions/1",
             version=1,
@@ -169,8 +177,8 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         )
         key = key_service_pb2.Key(
             name=f"keys/{key_id}",
-            scheme=template_pb2.SCHEME_CKKS_PACKED,
-            profile="ckks-packed-128",
+            scheme=template_pb2.Scheme.ValueType(scheme or template_pb2.SCHEME_CKKS_PACKED),
+            profile=profile or "ckks-packed-128",
             primary_version=1,
             versions=[version],
         )
