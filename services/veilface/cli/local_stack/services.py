@@ -18,6 +18,7 @@ _PASSED_ON = (
     "embedding_pipelines",
     "embedding_deepface_home",
     "embedding_downloads",
+    "embedding_weights_file",
     "log_level",
     "log_format",
     "research",
