@@ -143,7 +143,9 @@ def test_an_abandoned_decision_spends_no_ticket(
     for _ in range(3):
         sent, abandoned = threading.Event(), threading.Event()
 
-        def stopping(sent: threading.Event = sent, abandoned: threading.Event = abandoned) -> Iterator[object]:
+        def stopping(
+            sent: threading.Event = sent, abandoned: threading.Event = abandoned
+        ) -> Iterator[key_service_pb2.DecideIdentificationRequest]:
             yield asked
             # Asked for the next message, so the one with the whole search is on its way.
             sent.set()

@@ -67,7 +67,9 @@ def is_installed(repository: Path) -> bool:
 
 def test_an_environment_that_was_left_unfinished_is_completed(repository: Path, tools: Path) -> None:
     subprocess.run(
-        [tools / "python3", "-m", "venv", "--without-pip", repository / ".venv"], check=True, timeout=TIMEOUT_S
+        [str(tools / "python3"), "-m", "venv", "--without-pip", str(repository / ".venv")],
+        check=True,
+        timeout=TIMEOUT_S,
     )
     finished = bootstrap(repository, tools)
     assert finished.returncode == 0, finished.stderr

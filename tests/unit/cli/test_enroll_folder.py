@@ -1,10 +1,14 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fakes import LAST_STRAW, NO_FACE, Fakes
 from veilface.cli.exit_codes import ExitCode
+from veilface.client import VeilfaceClient
+from veilface.client.results import EnrollmentOutcome
 
 
 @pytest.fixture
@@ -54,6 +58,21 @@ def test_what_was_enrolled_before_a_service_went_away_is_reported(veilface: Run,
     (folder / "ada" / "1.jpg").write_bytes(b"ada in better health")
     again = veilface("enroll-folder", "staff", str(folder), "--json").document
     assert (again["enrolled_count"], again["already_enrolled_count"]) == (2, 1)
+
+
+def test_what_was_enrolled_before_the_keyboard_stopped_it_is_reported(
+    veilface: Run, fakes: Fakes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enroll_many = VeilfaceClient.enroll_many
+
+    def stopped_after_one(*arguments: Any, **options: Any) -> Iterator[EnrollmentOutcome]:
+        yield next(enroll_many(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VeilfaceClient, "enroll_many", stopped_after_one)
+    stopped = veilface("enroll-folder", "staff", str(folder), "--json")
+    assert stopped.exit_code == ExitCode.INTERRUPTED
+    assert (stopped.document["enrolled_count"], stopped.document["not_reached_count"]) == (1, 2)
 
 
 def test_people_read_what_failed_and_why(veilface: Run, fakes: Fakes, folder: Path) -> None:

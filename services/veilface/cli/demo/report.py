@@ -187,14 +187,13 @@ def _summary(collection: Collection, findings: Findings, seconds: float) -> Tabl
 def _verdict(findings: Findings) -> str:
     if findings.all_right:
         return "[bold green]every decision was right[/]"
-    problems = []
-    if findings.wrong_count:
-        problems.append(
-            f"{findings.wrong_count} {'decision was' if findings.wrong_count == 1 else 'decisions were'} wrong"
-        )
-    if failed := len(findings.failed):
-        problems.append(f"{failed} {'photograph' if failed == 1 else 'photographs'} could not be used")
-    return f"[bold red]{' and '.join(problems) or 'nothing was decided'}[/]"
+    wrong, failed = findings.wrong_count, len(findings.failed)
+    unused = f"{failed} {'photograph' if failed == 1 else 'photographs'} could not be used"
+    if not any((findings.pairs, findings.claims, findings.searches)):
+        return f"[bold red]nothing was decided: {unused}[/]"
+    if wrong:
+        return f"[bold red]{wrong} {'decision was' if wrong == 1 else 'decisions were'} wrong[/]"
+    return f"[bold yellow]every decision was right, but {unused}[/]"
 
 
 def _chosen(findings: Sequence[Any], mated: Sequence[bool], right: Sequence[bool]) -> Sequence[Any]:

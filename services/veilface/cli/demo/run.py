@@ -40,7 +40,7 @@ def run_demo(photos: Path | None, output: Output) -> ExitCode:
     """
     began_s = time.monotonic()
     chosen = _collection(photos, output)
-    output.note(f"[bold]veilface demo[/] on {escape(chosen.origin)}")
+    output.note(f"[bold]veilface demo[/] on {escape(chosen.origin)}; starting a stack of its own")
 
     def on_started(process: Started) -> None:
         output.note(f"  [green]ready[/]  {process.name:<10} [dim]{process.seconds:.1f} s[/]")
