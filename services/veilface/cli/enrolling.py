@@ -79,11 +79,10 @@ class Enrolling:
     def lines(self) -> list[RenderableType]:
         """The outcomes for people."""
         people = len({outcome.photograph.subject for outcome in self.enrolled})
-        counted = f"{people} {'person' if people == 1 else 'people'}"
-        line = f"[green]enrolled[/] {len(self.enrolled)} of {len(self.photographs)} photographs of {counted}"
-        lines: list[RenderableType] = [f"{line} in {escape(self.gallery)}"]
-        if self.known:
-            lines.append(f"{len(self.known)} were enrolled before")
+        of_people = f" of {people} {'person' if people == 1 else 'people'}" if people else ""
+        line = f"[green]enrolled[/] {len(self.enrolled)} of {len(self.photographs)} photographs{of_people}"
+        before = f"; {len(self.known)} were enrolled before" if self.known else ""
+        lines: list[RenderableType] = [f"{line} in {escape(self.gallery)}{before}"]
         if self.failed:
             made = table("photograph", "reason", "problem", folding=("photograph", "problem"))
             for outcome, error in self.failed:

@@ -79,6 +79,7 @@ def test_a_profile_that_misses_the_level_it_is_named_for_says_so(veilface: Run, 
     assert "it reaches 128 bits" in created.stdout
     shown = veilface("keys", "show", "old")
     assert "128 bits: CipherFace" in shown.stdout
+    assert "00" * 32 in shown.stdout
     assert "does not reach 192 bits" in shown.stdout
     document = veilface("keys", "show", "old", "--json").document
     assert (document["profile"], document["security_bits"]) == (profile, 128)

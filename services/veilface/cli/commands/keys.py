@@ -63,7 +63,7 @@ def create(
         made = client.keys.create(key, Scheme(scheme), profile, policy, embedding_transform=renewable)
         line = f"[green]created[/] {made.name}: {made.scheme}, {made.profile}"
         facts = facts_of(made)
-        noted = (f"[yellow]{facts.note}[/]",) if facts is not None and facts.note else ()
+        noted = (f"[yellow]note[/]  {facts.note}",) if facts is not None and facts.note else ()
         output.show(key_document(made), line, *noted)
 
 
@@ -113,9 +113,7 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
             "state",
             "public key",
             "evaluation keys",
-            "SHA-256 of the public key",
             right=("version",),
-            folding=("SHA-256 of the public key",),
         )
         for version in found.versions:
             mark = " (primary)" if version.version == found.primary_version else ""
@@ -124,9 +122,9 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
                 version.state,
                 size(version.public_key_bytes),
                 size(version.evaluation_keys_bytes),
-                version.public_key_sha256,
             )
-        output.show(key_document(found), facts(rows), versions)
+        prints = facts((f"SHA-256 of public key {each.version}", each.public_key_sha256) for each in found.versions)
+        output.show(key_document(found), facts(rows), versions, prints)
 
 
 @app.command("update")
