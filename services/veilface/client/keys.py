@@ -152,23 +152,6 @@ class Keys:
         request = key_service_pb2.RestoreKeyVersionRequest(name=str(parse_version(version)))
         return _version(self._calls.unary(self._stub.RestoreKeyVersion, "RestoreKeyVersion", request, Trail()))
 
-    def policy(self, key: str) -> policy_pb2.KeyPolicy:
-        """What a key may be used for. Raises NotFoundError KEY_NOT_FOUND."""
-        request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
-        return self._calls.unary(self._stub.GetKey, "GetKey", request, Trail()).policy
-
-    def set_policy(self, key: str, policy: policy_pb2.KeyPolicy) -> policy_pb2.KeyPolicy:
-        """Replace a key's policy and answer the new one. Needs the operator's identity.
-
-        Raises:
-            NotFoundError: KEY_NOT_FOUND.
-            InvalidArgumentError: INVALID_FIELD for a policy that makes no sense.
-        """
-        request = key_service_pb2.UpdateKeyRequest(
-            key=key_service_pb2.Key(name=str(parse_key(key)), policy=policy), update_mask=FieldMask(paths=["policy"])
-        )
-        return self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()).policy
-
     def set_minimum_version(self, key: str, minimum_version: int) -> Key:
         """Refuse every use of older versions from now on. Needs the operator's identity.
 
@@ -185,6 +168,23 @@ class Keys:
             update_mask=FieldMask(paths=["minimum_version"]),
         )
         return key_from_proto(self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()))
+
+    def policy(self, key: str) -> policy_pb2.KeyPolicy:
+        """What a key may be used for. Raises NotFoundError KEY_NOT_FOUND."""
+        request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
+        return self._calls.unary(self._stub.GetKey, "GetKey", request, Trail()).policy
+
+    def set_policy(self, key: str, policy: policy_pb2.KeyPolicy) -> policy_pb2.KeyPolicy:
+        """Replace a key's policy and answer the new one. Needs the operator's identity.
+
+        Raises:
+            NotFoundError: KEY_NOT_FOUND.
+            InvalidArgumentError: INVALID_FIELD for a policy that makes no sense.
+        """
+        request = key_service_pb2.UpdateKeyRequest(
+            key=key_service_pb2.Key(name=str(parse_key(key)), policy=policy), update_mask=FieldMask(paths=["policy"])
+        )
+        return self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()).policy
 
     def audit_records(self) -> Iterator[key_service_pb2.AuditRecord]:
         """The audit log of the key service, oldest first. Needs the operator's identity."""
