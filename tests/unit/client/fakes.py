@@ -118,7 +118,10 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         self._add("other")
 
     def CreateKey(self, request: Any, context: Any) -> Any:
-        return self._add(request.key_id, request.scheme, request.profile)
+        key = self._add(request.key_id)
+        key.scheme = request.scheme or key.scheme
+        key.profile = request.profile or key.profile
+        return key
 
     def UpdateKey(self, request: Any, context: Any) -> Any:
         key = self.keys[request.key.name]
@@ -166,7 +169,7 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
             candidates=candidates, threshold_profile=f"{MODEL}/balanced", score_count=6
         )
 
-    def _add(self, key_id: str, scheme: int = 0, profile: str = "") -> Any:
+    def _add(self, key_id: str) -> Any:
         version = key_service_pb2.KeyVersion(
             name=f"keys/{key_id}/versions/1",
             version=1,
@@ -177,8 +180,8 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         )
         key = key_service_pb2.Key(
             name=f"keys/{key_id}",
-            scheme=template_pb2.Scheme.ValueType(scheme or template_pb2.SCHEME_CKKS_PACKED),
-            profile=profile or "ckks-packed-128",
+            scheme=template_pb2.SCHEME_CKKS_PACKED,
+            profile="ckks-packed-128",
             primary_version=1,
             versions=[version],
         )
