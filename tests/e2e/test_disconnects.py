@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import pytest
@@ -11,11 +12,12 @@ from tests.e2e.conftest import Templates
 from tests.faces import LabelledFaces
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
-from veilface.common.attested import template_to_proto
+from veilface.common.attested import SignedTemplate, template_to_proto
 from veilface.common.channel import open_sync_channel
-from veilface.common.errors import Reason
+from veilface.common.errors import Reason, VeilfaceError
 from veilface.common.pki import tls_settings
 from veilface.common.status import error_from_rpc
+from veilface.crypto.contract import TemplateUse
 from veilface.embedding.v1 import embedding_service_pb2, embedding_service_pb2_grpc
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 from veilface.matching.v1 import (
@@ -44,11 +46,20 @@ def channel(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[grpc.
         yield opened
 
 
+def new_references(client: VeilfaceClient, photograph: Path, key: str) -> list[SignedTemplate]:
+    """As many templates of one photograph as there are attempts."""
+    made = []
+    for _, extraction in client.extract_many([photograph] * ATTEMPTS, TemplateUse.REFERENCE, key=key):
+        assert not isinstance(extraction, VeilfaceError), extraction
+        made.append(extraction.faces[0].template)
+    return made
+
+
 @pytest.mark.parametrize("channel", ["matching"], indirect=True)
 def test_an_abandoned_enrollment_is_whole_or_absent(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
-    reference = templates.references[faces.photographs[0]]
+    references = new_references(client, faces.photographs[0], templates.key)
     stub = gallery_service_pb2_grpc.GalleryServiceStub(channel)
     requests = [
         gallery_service_pb2.EnrollRequest(
@@ -57,7 +68,7 @@ def test_an_abandoned_enrollment_is_whole_or_absent(
             template=template_to_proto(reference),
             request_id=f"request-{number}",
         )
-        for number in range(ATTEMPTS)
+        for number, reference in enumerate(references)
     ]
     for number, request in enumerate(requests):
         # Deadlines from too short to be received to long enough to be done.
@@ -80,7 +91,7 @@ def test_an_abandoned_search_disturbs_nobody(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
     photograph = faces.people[-1][0]
-    client.enrollments.create(gallery, templates.references[photograph], "ada", request_id="ada")
+    client.enroll(gallery, photograph, subject="ada")
     stub = matching_service_pb2_grpc.MatchingServiceStub(channel)
     request = matching_service_pb2.SearchGalleryRequest(
         gallery=f"galleries/{gallery}", probe=template_to_proto(templates.probes[photograph])
@@ -124,7 +135,7 @@ def test_an_abandoned_decision_spends_no_ticket(
     templates: Templates,
 ) -> None:
     photograph = faces.people[-1][0]
-    client.enrollments.create(gallery, templates.references[photograph], "ada", request_id="ada")
+    client.enroll(gallery, photograph, subject="ada")
     search = matching_service_pb2.SearchGalleryRequest(
         gallery=f"galleries/{gallery}", probe=template_to_proto(templates.probes[photograph])
     )
