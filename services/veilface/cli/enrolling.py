@@ -16,7 +16,7 @@ from veilface.cli.tables import table
 from veilface.client import VeilfaceClient
 from veilface.client.faces import FaceSelection
 from veilface.client.results import EnrollmentOutcome, Photograph
-from veilface.common.errors import AlreadyExistsError, Reason, VeilfaceError
+from veilface.common.errors import AlreadyExistsError, NotFoundError, Reason, VeilfaceError
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Enrolling:
         with progress_bar(output, "enrolling", len(self.photographs)) as advance:
             try:
                 for outcome in client.enroll_many(self.gallery, self.photographs, faces=faces):
-                    self.outcomes.append(outcome)
+                    self.outcomes.append(_explained(outcome))
                     advance()
             except (VeilfaceError, KeyboardInterrupt) as stop:
                 self.stopped_by = stop
@@ -122,6 +122,15 @@ def _is_known(outcome: EnrollmentOutcome) -> bool:
         and isinstance(error, AlreadyExistsError)
         and error.reason is Reason.REQUEST_ID_REUSED
     )
+
+
+def _explained(outcome: EnrollmentOutcome) -> EnrollmentOutcome:
+    error = outcome.result
+    if not isinstance(error, NotFoundError) or error.reason is not Reason.ENROLLMENT_NOT_FOUND:
+        return outcome
+    # Whoever was erased does not come back because the same folder is enrolled again.
+    advice = NotFoundError(error.reason, "it was enrolled and erased since: 'veilface enroll' enrolls it again")
+    return EnrollmentOutcome(outcome.photograph, advice)
 
 
 def _outcome_document(outcome: EnrollmentOutcome) -> dict[str, Any]:

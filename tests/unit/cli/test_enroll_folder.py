@@ -75,6 +75,15 @@ def test_what_was_enrolled_before_the_keyboard_stopped_it_is_reported(
     assert (stopped.document["enrolled_count"], stopped.document["not_reached_count"]) == (1, 2)
 
 
+def test_whoever_was_erased_does_not_come_back_with_the_folder(veilface: Run, fakes: Fakes, folder: Path) -> None:
+    veilface("enroll-folder", "staff", str(folder))
+    fakes.matching.erased = {fakes.matching.enrolled[0].request_id}
+    again = veilface("enroll-folder", "staff", str(folder), "--json")
+    assert again.exit_code == ExitCode.REFUSED
+    assert (again.document["failed_count"], again.document["already_enrolled_count"]) == (1, 2)
+    assert "'veilface enroll' enrolls it again" in again.document["photographs"][0]["error"]["message"]
+
+
 def test_people_read_what_failed_and_why(veilface: Run, fakes: Fakes, folder: Path) -> None:
     (folder / "ada" / "0.jpg").write_bytes(NO_FACE)
     finished = veilface("enroll-folder", "staff", str(folder))

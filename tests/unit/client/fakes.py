@@ -195,6 +195,8 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
     comparisons: list[Any] = field(default_factory=list)
     searches: list[Any] = field(default_factory=list)
     enrolled: list[Any] = field(default_factory=list)
+    # The request ids of enrollments that were erased.
+    erased: set[str] = field(default_factory=set)
     key_version: str = KEY_VERSION
     # Where the gallery moves to just before the next question; that is refused, and answered when it is asked again.
     switches_to: str = ""
@@ -225,6 +227,8 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
 
     def Enroll(self, request: Any, context: Any) -> Any:
         self._switch(context)
+        if request.request_id in self.erased:
+            abort(context, NotFoundError(Reason.ENROLLMENT_NOT_FOUND, "what this request enrolled was erased since"))
         if request.request_id in {earlier.request_id for earlier in self.enrolled}:
             # A template of the same photograph is never the same again.
             abort(context, AlreadyExistsError(Reason.REQUEST_ID_REUSED, "this request_id enrolled another template"))

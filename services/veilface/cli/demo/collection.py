@@ -13,7 +13,7 @@ from veilface.common.errors import InvalidArgumentError, Reason
 
 PAIR_FILE = "master.csv"
 
-# A minute's work, half of it at most on mated pairs. Labelled pairs are all asked.
+# Well below a minute's work, at most half of it on mated pairs. Labelled pairs are all asked.
 _MOST_PAIRS = 2000
 
 _DECISIONS = {"yes": True, "no": False}
