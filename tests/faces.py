@@ -14,6 +14,8 @@ from tests.portraits import portrait_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MASTER = "master.csv"
+SHARED = REPOSITORY.parent / "shared" / "data" / "faces"
+SHARED_PAIRS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,15 @@ def faces_folder() -> Path | None:
         if not (Path(named) / MASTER).is_file():
             raise RuntimeError(f"VEILFACE_TEST_FACES is {named}, which holds no {MASTER}")
         return Path(named)
-    beside = REPOSITORY.parent / "shared" / "data" / "faces"
-    return beside if (beside / MASTER).is_file() else None
+    return SHARED if (SHARED / MASTER).is_file() else None
 
 
 def labelled_faces() -> LabelledFaces:
-    """The photographs of the folder, or else the portraits from packages."""
+    """The photographs of the folder, or else the portraits from packages.
+
+    Raises:
+        RuntimeError: If pairs are missing in the folder beside the repository.
+    """
     folder = faces_folder()
     if folder is None:
         return packaged_faces()
@@ -80,13 +85,15 @@ def labelled_faces() -> LabelledFaces:
             Pair(folder / row["file_x"], folder / row["file_y"], row["Decision"] == "Yes")
             for row in csv.DictReader(file)
         )
+    if folder == SHARED and len(pairs) != SHARED_PAIRS:
+        raise RuntimeError(f"{folder} has {len(pairs)} labelled pairs, not {SHARED_PAIRS}")
     return LabelledFaces(f"{len(pairs)} labelled pairs in {folder.name}", pairs)
 
 
 def packaged_faces() -> LabelledFaces:
     """All pairs of the portraits from packages."""
     pairs = tuple(
-        Pair(first_path, second_path, first.person == second.person)
-        for (first, first_path), (second, second_path) in combinations(portrait_files().items(), 2)
+        Pair(first, second, person == other)
+        for (first, person), (second, other) in combinations(portrait_files().items(), 2)
     )
     return LabelledFaces(f"{len(pairs)} pairs of portraits from packages", pairs)

@@ -20,6 +20,8 @@ from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
 from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.models.building import build_pipelines
 from veilface.embedding.settings import DEFAULT_PIPELINE
+from veilface.keys.conversion.policy import policy_to_proto
+from veilface.keys.domain.policy import KeyPolicy, Quotas
 from veilface.keys.domain.thresholds import ThresholdTable
 
 READY_TIMEOUT_S = 240.0
@@ -29,7 +31,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Templates:
-    """Every photograph extracted once for each side, under one key."""
+    """Every photograph extracted once for each side, under a key without quotas, to be compared again and again."""
 
     key: str
     references: Mapping[Path, SignedTemplate]
@@ -78,7 +80,10 @@ def faces() -> LabelledFaces:
 
 @pytest.fixture(scope="session")
 def templates(stack: LocalStack, faces: LabelledFaces) -> Templates:
-    stack.ensure_key("photographs")
+    # Tests ask about the same few people again and again, as the quotas of a real key should not allow.
+    quotas = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
+    with stack.client("operator") as operator:
+        operator.keys.create("photographs", policy=policy_to_proto(KeyPolicy(quotas=quotas)))
     with stack.client() as client:
 
         def extract(use: TemplateUse) -> dict[Path, SignedTemplate]:

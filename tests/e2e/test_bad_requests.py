@@ -26,10 +26,9 @@ KEY = "photographs"
 
 @pytest.fixture
 def gallery(client: VeilfaceClient, faces: LabelledFaces, templates: Templates) -> Iterator[str]:
-    # Of its own: the key's policy answers only so many questions about one subject.
     name = f"strict-{uuid.uuid4().hex[:8]}"
     client.galleries.create(name, templates.key)
-    client.enrollments.create(name, templates.references[faces.people[-1][0]], "ada", request_id="first")
+    client.enroll(name, faces.people[-1][0], subject="ada")
     yield name
     # Nothing that a test sent was half-written.
     found = client.galleries.get(name)
@@ -67,7 +66,7 @@ def test_an_image_without_a_face_is_refused(client: VeilfaceClient, gallery: str
 
 
 def test_an_image_of_two_people_is_refused_unless_one_may_be_chosen(client: VeilfaceClient, gallery: str) -> None:
-    portrait = np.asarray(Image.open(portrait_path(ASTRONAUT.filename)).convert("RGB"))
+    portrait = np.asarray(Image.open(portrait_path(ASTRONAUT)).convert("RGB"))
     both = png_of(np.concatenate([portrait, portrait[:, ::-1]], axis=1))
     with pytest.raises(VeilfaceError) as refused:
         client.enroll(gallery, both, subject="mallory")

@@ -11,6 +11,8 @@ import pytest
 from tests.faces import LabelledFaces
 from veilface.cli.exit_codes import ExitCode
 from veilface.cli.local_stack.stack import LocalStack
+from veilface.client import VeilfaceClient
+from veilface.embedding.settings import DEFAULT_PIPELINE
 
 TIMEOUT_S = 120
 GALLERY = "typed"
@@ -84,6 +86,35 @@ def test_two_photographs_are_compared(terminal: Terminal, people: dict[str, Path
     first, second, *_ = people.values()
     assert terminal.document("compare", first, first)["decision"] == "match"
     assert terminal.document("compare", first, second, expected=ExitCode.NO_MATCH)["decision"] == "no_match"
+
+
+def test_two_photographs_are_compared_by_another_metric_with_a_named_model(
+    terminal: Terminal, people: dict[str, Path]
+) -> None:
+    first, second, *_ = people.values()
+    named = ("--model", DEFAULT_PIPELINE, "--metric", "squared-euclidean")
+    assert terminal.document("compare", first, first, *named)["decision"] == "match"
+    refused = terminal.document("compare", first, second, *named, expected=ExitCode.NO_MATCH)
+    assert refused["decision"] == "no_match"
+
+
+def test_a_search_with_a_probe_in_the_clear_needs_a_key_that_allows_it(
+    terminal: Terminal, people: dict[str, Path], client: VeilfaceClient
+) -> None:
+    photograph = next(iter(people.values()))
+    refused = terminal.document("identify", GALLERY, photograph, "--plaintext-probe", expected=ExitCode.REFUSED)
+    assert refused["error"]["reason"] == "POLICY_DENIED"
+
+    terminal.document("keys", "create", "open", "--allow-plaintext-probe")
+    client.galleries.create("seen", "open")
+    client.enroll("seen", photograph, subject="ada")
+    shown = {}
+    for options in ((), ("--plaintext-probe",)):
+        answer = terminal.document("identify", "seen", photograph, *options)
+        assert [candidate["subject"] for candidate in answer["candidates"]] == ["ada"]
+        shown[options] = {payload["kind"] for step in answer["steps"] for payload in step["sent"]}
+    assert "probe in the clear" in shown["--plaintext-probe",]
+    assert "probe in the clear" not in shown[()]
 
 
 def test_keys_models_and_status_are_shown(terminal: Terminal) -> None:

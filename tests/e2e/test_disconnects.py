@@ -1,6 +1,9 @@
 """Clients that go away in the middle: whatever they began is done whole or not at all, and the services live on."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import pytest
@@ -9,9 +12,12 @@ from tests.e2e.conftest import Templates
 from tests.faces import LabelledFaces
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
-from veilface.common.attested import template_to_proto
+from veilface.common.attested import SignedTemplate, template_to_proto
 from veilface.common.channel import open_sync_channel
+from veilface.common.errors import Reason, VeilfaceError
 from veilface.common.pki import tls_settings
+from veilface.common.status import error_from_rpc
+from veilface.crypto.contract import TemplateUse
 from veilface.embedding.v1 import embedding_service_pb2, embedding_service_pb2_grpc
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 from veilface.matching.v1 import (
@@ -40,11 +46,20 @@ def channel(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[grpc.
         yield opened
 
 
+def new_references(client: VeilfaceClient, photograph: Path, key: str) -> list[SignedTemplate]:
+    """As many templates of one photograph as there are attempts."""
+    made = []
+    for _, extraction in client.extract_many([photograph] * ATTEMPTS, TemplateUse.REFERENCE, key=key):
+        assert not isinstance(extraction, VeilfaceError), extraction
+        made.append(extraction.faces[0].template)
+    return made
+
+
 @pytest.mark.parametrize("channel", ["matching"], indirect=True)
 def test_an_abandoned_enrollment_is_whole_or_absent(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
-    reference = templates.references[faces.photographs[0]]
+    references = new_references(client, faces.photographs[0], templates.key)
     stub = gallery_service_pb2_grpc.GalleryServiceStub(channel)
     requests = [
         gallery_service_pb2.EnrollRequest(
@@ -53,7 +68,7 @@ def test_an_abandoned_enrollment_is_whole_or_absent(
             template=template_to_proto(reference),
             request_id=f"request-{number}",
         )
-        for number in range(ATTEMPTS)
+        for number, reference in enumerate(references)
     ]
     for number, request in enumerate(requests):
         # Deadlines from too short to be received to long enough to be done.
@@ -76,13 +91,19 @@ def test_an_abandoned_search_disturbs_nobody(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
     photograph = faces.people[-1][0]
-    client.enrollments.create(gallery, templates.references[photograph], "ada", request_id="ada")
+    client.enroll(gallery, photograph, subject="ada")
     stub = matching_service_pb2_grpc.MatchingServiceStub(channel)
     request = matching_service_pb2.SearchGalleryRequest(
         gallery=f"galleries/{gallery}", probe=template_to_proto(templates.probes[photograph])
     )
-    for _ in range(ATTEMPTS):
-        stub.SearchGallery(request, timeout=TIMEOUT_S).cancel()
+    finished = 0
+    for number in range(ATTEMPTS):
+        # Deadlines from too short to be received to long enough to be done.
+        call = stub.SearchGallery(request, timeout=0.001 * 1.5**number)
+        with suppress(grpc.RpcError):
+            finished += bool(list(call))
+        assert call.code() in (grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert 0 < finished < ATTEMPTS, "the deadlines were all too short, or all long enough"
     answer = client.identify_template(gallery, templates.probes[photograph])
     assert [candidate.subject for candidate in answer.candidates] == ["ada"]
 
@@ -105,17 +126,49 @@ def test_an_abandoned_stream_of_images_disturbs_nobody(
 
 
 @pytest.mark.parametrize("channel", ["keys"], indirect=True)
-def test_an_abandoned_decision_disturbs_nobody(
-    channel: grpc.Channel, client: VeilfaceClient, faces: LabelledFaces, templates: Templates
+def test_an_abandoned_decision_spends_no_ticket(
+    channel: grpc.Channel,
+    stack: LocalStack,
+    client: VeilfaceClient,
+    gallery: str,
+    faces: LabelledFaces,
+    templates: Templates,
 ) -> None:
-    stub = key_service_pb2_grpc.KeyServiceStub(channel)
-
-    def endless() -> Iterator[key_service_pb2.DecideIdentificationRequest]:
-        yield key_service_pb2.DecideIdentificationRequest(options=key_service_pb2.IdentificationOptions(top_k=1))
-        raise RuntimeError("the client went away")
-
-    for _ in range(5):
-        with pytest.raises(grpc.RpcError):
-            stub.DecideIdentification(endless(), timeout=TIMEOUT_S)
     photograph = faces.people[-1][0]
-    assert client.compare_templates(templates.references[photograph], templates.probes[photograph]).is_match
+    client.enroll(gallery, photograph, subject="ada")
+    search = matching_service_pb2.SearchGalleryRequest(
+        gallery=f"galleries/{gallery}", probe=template_to_proto(templates.probes[photograph])
+    )
+    with open_sync_channel(stack.addresses["matching"], tls_settings(stack.layout.certificates, "client")) as matching:
+        matcher = matching_service_pb2_grpc.MatchingServiceStub(matching)
+        scored = [
+            answer for answer in matcher.SearchGallery(search, timeout=TIMEOUT_S) if answer.HasField("score_batch")
+        ]
+    (asked,) = [
+        key_service_pb2.DecideIdentificationRequest(
+            options=key_service_pb2.IdentificationOptions(top_k=1), score_batch=answer.score_batch
+        )
+        for answer in scored
+    ]
+    stub = key_service_pb2_grpc.KeyServiceStub(channel)
+    for _ in range(3):
+        sent, abandoned = threading.Event(), threading.Event()
+
+        def stopping(
+            sent: threading.Event = sent, abandoned: threading.Event = abandoned
+        ) -> Iterator[key_service_pb2.DecideIdentificationRequest]:
+            yield asked
+            # Asked for the next message, so the one with the whole search is on its way.
+            sent.set()
+            abandoned.wait(TIMEOUT_S)
+
+        call = stub.DecideIdentification.future(stopping(), timeout=TIMEOUT_S)
+        assert sent.wait(TIMEOUT_S)
+        assert call.cancel()
+        abandoned.set()
+    # The same ticket, which is good for one decision, is good still, and then no longer.
+    decided = stub.DecideIdentification(iter([asked]), timeout=TIMEOUT_S)
+    assert [candidate.rank for candidate in decided.candidates] == [1]
+    with pytest.raises(grpc.RpcError) as replayed:
+        stub.DecideIdentification(iter([asked]), timeout=TIMEOUT_S)
+    assert error_from_rpc(replayed.value).reason is Reason.TICKET_REPLAYED

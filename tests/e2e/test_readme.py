@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 _BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 _MARKED = re.compile(r"<!-- run: (?:commands|python) -->\n```(sh|python)\n(.*?)```", re.DOTALL)
-# Run by tests of their own: the demo by test_demo, and ./tests/run is what runs this file.
+# Run by tests of their own: the demo by test_fresh_clone, and ./tests/run is what runs this file.
 _ENTRY_POINTS = ("./deploy/local/demo", "./tests/run")
 
 

@@ -11,6 +11,7 @@ from tests.faces import LabelledFaces
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
 from veilface.client.results import Identification
+from veilface.crypto.contract import TemplateUse
 
 PEOPLE = 4
 FILL_TIMEOUT_S = 60
@@ -53,9 +54,7 @@ def wait_until_filled(connection: redis.Redis) -> None:
 def enroll(client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates) -> None:
     client.galleries.create(gallery, templates.key)
     for number, photographs in enumerate(faces.people[-PEOPLE:]):
-        client.enrollments.create(
-            gallery, templates.references[photographs[0]], f"person-{number}", request_id=f"{number}"
-        )
+        client.enroll(gallery, photographs[0], subject=f"person-{number}")
 
 
 def ask(client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates) -> list[Identification]:
@@ -127,11 +126,12 @@ def test_an_enrollment_that_was_answered_survives_a_kill_at_once(
     photographs = faces.people[-1]
     with stack.client() as client:
         client.galleries.create(gallery, templates.key)
-        client.enrollments.create(gallery, templates.references[photographs[0]], "ada", request_id="once")
+        (face,) = client.extract(photographs[0], TemplateUse.REFERENCE, key=templates.key).faces
+        client.enrollments.create(gallery, face.template, "ada", request_id="once")
     kill_and_restart("matching")(stack)
     with stack.client() as client:
         (enrollment,) = client.enrollments.list(gallery)
         assert enrollment.subject == "ada"
         # A retry of the same request is answered with the same enrollment.
-        again = client.enrollments.create(gallery, templates.references[photographs[0]], "ada", request_id="once")
+        again = client.enrollments.create(gallery, face.template, "ada", request_id="once")
         assert again == enrollment

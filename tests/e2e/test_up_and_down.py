@@ -14,6 +14,7 @@ import pytest
 
 from veilface.cli.exit_codes import ExitCode
 from veilface.cli.local_stack.layout import StateLayout
+from veilface.cli.local_stack.process import wait_until_gone
 from veilface.cli.local_stack.record import StackRecord, stop_recorded
 
 TIMEOUT_S = 300
@@ -78,7 +79,54 @@ def test_a_crash_stops_the_stack_and_is_reported_with_its_log(layout: StateLayou
         up.kill()
     assert up.returncode == ExitCode.SETUP
     assert "matching was ended by SIGKILL" in stderr.replace("\n", " ")
-    assert "matching.log" in stdout
+    assert "matching.log" in stderr
+    # One document, whatever happens later.
+    assert set(json.loads(stdout)["services"]) == NAMES
+    assert not any(child.is_running for child in record.children.values())
+    assert not layout.record.exists()
+
+
+def test_why_a_detached_stack_ended_is_in_its_log(layout: StateLayout) -> None:
+    up = veilface(layout, "up", "--detach")
+    assert up.returncode == ExitCode.DONE, up.stderr
+    record = record_of(layout)
+    os.kill(record.children["matching"].pid, signal.SIGKILL)
+    assert wait_until_gone(record.supervisor.pid, record.supervisor.started, TIMEOUT_S)
+    assert "matching was ended by SIGKILL" in layout.log("up").read_text()
+    assert not any(child.is_running for child in record.children.values())
+    stopped = veilface(layout, "status")
+    assert (stopped.returncode, error_reason(stopped)) == (ExitCode.SETUP, "STACK_NOT_RUNNING")
+    assert str(layout.log("up")) in json.loads(stopped.stdout)["error"]["message"]
+
+
+def test_a_detached_start_fails_like_one_in_the_foreground(layout: StateLayout) -> None:
+    layout.create()
+    (layout.certificates / "ca.crt").write_text("not a certificate")
+    (layout.certificates / "ca.key").write_text("not a key")
+    foreground, detached = veilface(layout, "up"), veilface(layout, "up", "--detach")
+    assert json.loads(detached.stdout) == json.loads(foreground.stdout)
+    assert detached.returncode == foreground.returncode == ExitCode.SETUP
+    assert error_reason(detached) == "INVALID_SETTING"
+
+
+def test_stopping_a_start_twice_leaves_nothing_behind(layout: StateLayout) -> None:
+    up = subprocess.Popen(command(layout, "up"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while (record := StackRecord.read(layout)) is None:
+            assert up.poll() is None, "it ended before it was started"
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        # Its services are starting. Whoever is impatient asks again and again.
+        while up.poll() is None:
+            up.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+            assert time.monotonic() < deadline_s
+    finally:
+        up.kill()
+        up.communicate(timeout=TIMEOUT_S)
+    # One that comes when all is done already ends the process itself.
+    assert up.returncode in (ExitCode.INTERRUPTED, -signal.SIGINT)
     assert not any(child.is_running for child in record.children.values())
     assert not layout.record.exists()
 

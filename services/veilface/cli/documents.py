@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from veilface.cli.key_profiles import facts_of
 from veilface.client.faces import Face, Model
 from veilface.client.galleries import Enrollment, Gallery, Subject
 from veilface.client.keys import Key, KeyVersion
@@ -19,7 +20,10 @@ def key_document(key: Key) -> dict[str, Any]:
         "name": key.name,
         "scheme": key.scheme.value,
         "profile": key.profile,
+        **_profile(key),
         "primary_version": key.primary_version,
+        "minimum_version": key.minimum_version,
+        "embedding_transform": key.embedding_transform,
         "create_time": _time(key.create_time),
         "versions": [key_version_document(version) for version in key.versions],
     }
@@ -87,6 +91,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
     """A 1:1 decision."""
     return {
         "decision": decision_word(verification.is_match),
+        **_band(verification.band),
         "threshold_profile": verification.threshold_profile,
         **steps_document(verification.steps),
     }
@@ -97,7 +102,12 @@ def identification_document(identification: Identification) -> dict[str, Any]:
     return {
         "decision": decision_word(bool(identification.candidates)),
         "candidates": [
-            {"rank": candidate.rank, "subject": candidate.subject, "enrollment": candidate.enrollment}
+            {
+                "rank": candidate.rank,
+                "subject": candidate.subject,
+                "enrollment": candidate.enrollment,
+                **_band(candidate.band),
+            }
             for candidate in identification.candidates
         ],
         "threshold_profile": identification.threshold_profile,
@@ -145,6 +155,17 @@ def steps_document(steps: Iterable[Step]) -> dict[str, Any]:
 def decision_word(is_match: bool) -> str:
     """ "match" or "no_match"."""
     return "match" if is_match else "no_match"
+
+
+def _profile(key: Key) -> dict[str, Any]:
+    facts = facts_of(key)
+    if facts is None:
+        return {}
+    return {"security_bits": facts.security_bits, "profile_source": facts.source, "profile_note": facts.note}
+
+
+def _band(band: str) -> dict[str, str]:
+    return {"band": band} if band else {}
 
 
 def _payload(payload: Payload) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from veilface.common.errors import (
     ConfigurationError,
+    FailedPreconditionError,
     Reason,
     UnavailableError,
     VeilfaceError,
@@ -46,3 +47,9 @@ def exit_code_of(error: VeilfaceError) -> ExitCode:
     if error.reason is Reason.OVERLOADED or isinstance(error, UnavailableError):
         return ExitCode.UNAVAILABLE
     return ExitCode.INTERNAL if error.reason is Reason.INTERNAL else ExitCode.REFUSED
+
+
+def error_of(code: ExitCode, reason: Reason, message: str) -> VeilfaceError:
+    """An error that ends the command line with this code, as another process of it reported it."""
+    kinds = {ExitCode.SETUP: ConfigurationError, ExitCode.UNAVAILABLE: UnavailableError}
+    return kinds.get(code, FailedPreconditionError)(reason, message)

@@ -28,6 +28,7 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self._has_written = False
 
     @cached_property
     def console(self) -> "Console":
@@ -49,6 +50,7 @@ class Output:
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Print a document."""
+        self._has_written = True
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
@@ -57,8 +59,8 @@ class Output:
         self.errors.print(text)
 
     def fail(self, error: VeilfaceError, code: ExitCode) -> None:
-        """Print an error."""
-        if self.as_json:
+        """Print an error on standard error, and as the document if none was printed before."""
+        if self.as_json and not self._has_written:
             self.write({"error": {"reason": error.reason.value, "message": error.message, "exit_code": int(code)}})
         first, _, rest = error.message.partition("\n")
         from rich.text import Text
@@ -66,6 +68,17 @@ class Output:
         self.errors.print(Text.assemble(("error", "bold red"), f": {first} ", (f"[{error.reason.value}]", "dim")))
         if rest:
             self.errors.print(Text(rest, "dim"))
+
+    def confirm(self, question: str) -> None:
+        """Go on only if a person says yes.
+
+        Raises:
+            typer.BadParameter: If there is nobody to ask.
+            typer.Abort: If the answer is no.
+        """
+        if self.as_json or not _somebody_is_there():
+            raise typer.BadParameter(f"{question} There is nobody to ask: add --yes", param_hint="--yes")
+        typer.confirm(question, abort=True, err=True)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -78,6 +91,10 @@ class Output:
             raise typer.Exit(code) from None
         except (KeyboardInterrupt, typer.Abort):
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def _console(stderr: bool) -> "Console":

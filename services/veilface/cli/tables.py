@@ -21,7 +21,15 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), folding: Se
         right: The headings of columns that hold numbers.
         folding: The headings of columns with long text; the others stay on one line.
     """
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        # A title is never broken, however narrow the columns are.
+        min_width=len(title),
+    )
     for column in columns:
         made.add_column(
             column, justify="right" if column in right else "left", overflow="fold", no_wrap=column not in folding
@@ -57,6 +65,11 @@ def steps_table(steps: Iterable[Step]) -> Table:
 def verdict(is_match: bool) -> Text:
     """The decision in color."""
     return Text("match", "bold green") if is_match else Text("no match", "bold yellow")
+
+
+def told_band(band: str) -> str:
+    """The band of a decision, behind its threshold; nothing if the key's policy tells none."""
+    return f", passes {band}" if band else ""
 
 
 def size(count: float) -> str:

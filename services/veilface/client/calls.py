@@ -1,16 +1,19 @@
 """Calls to one service: bounded, measured, and failing with errors of the veilface tree."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from itertools import count
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from veilface.client.steps import Service, Step, payloads_of
-from veilface.common.errors import Reason, VeilfaceError
+from veilface.common.errors import Reason, UnavailableError, VeilfaceError
 from veilface.common.status import error_from_rpc
 
 M = TypeVar("M", bound=Message)
@@ -75,6 +78,32 @@ class ServiceCalls:
             finally:
                 stream.cancel()
 
+    def answers(self, stream: Any, asked_count: Callable[[], int]) -> Iterator[Any]:
+        """The responses of a stream in both directions, each of which may take as long as one call.
+
+        Args:
+            stream: The call.
+            asked_count: How many requests were sent so far, each of which is owed one response: while none is owed,
+                nobody is impatient.
+
+        Raises:
+            UnavailableError: DEADLINE_EXCEEDED if the service owes a response for too long; the stream is canceled.
+        """
+        for answered_count in count():
+            patience = _Patience(self.timeout_s, partial(_is_owed, asked_count, answered_count), stream.cancel)
+            try:
+                with patience:
+                    response = next(stream)
+            except StopIteration:
+                return
+            except grpc.RpcError:
+                if not patience.is_over:
+                    raise
+                raise self._named(
+                    UnavailableError(Reason.DEADLINE_EXCEEDED, f"it did not answer within {self.timeout_s:g} s")
+                ) from None
+            yield response
+
     def client_stream(self, method: "Callable[..., M]", name: str, requests: Sequence[Message], trail: Trail) -> M:
         """All requests of a stream, one response; errors as for `unary`."""
         started_s = time.perf_counter()
@@ -115,6 +144,48 @@ class ServiceCalls:
                 received=payloads_of(responses),
             )
         )
+
+
+def _is_owed(asked_count: Callable[[], int], answered_count: int) -> bool:
+    return asked_count() > answered_count
+
+
+class _Patience:
+    """Waits for something on a thread beside, and acts once it was awaited for too long."""
+
+    def __init__(self, timeout_s: float, is_awaited: Callable[[], bool], give_up: Callable[[], object]) -> None:
+        self.is_over = False
+        self._timeout_s = timeout_s
+        self._is_awaited = is_awaited
+        self._give_up = give_up
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._has_ended = False
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._has_ended = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _start(self) -> None:
+        self._timer = threading.Timer(self._timeout_s, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        with self._lock:
+            if self._has_ended:
+                return
+            if not self._is_awaited():
+                self._start()
+                return
+            self.is_over = True
+        self._give_up()
 
 
 def pages(fetch: Callable[[str], tuple[Iterable[Any], str]]) -> Iterator[Any]:

@@ -155,14 +155,28 @@ class VeilfaceClient:
         probe: Image,
         *,
         key: str = DEFAULT_KEY,
+        model: str = "",
+        metric: Metric = Metric.COSINE,
         operating_point: str = "",
         faces: FaceSelection = FaceSelection.EXACTLY_ONE,
     ) -> Verification:
-        """Decide whether two images show the same person, without enrolling anybody."""
+        """Decide whether two images show the same person, without enrolling anybody.
+
+        Args:
+            reference: One encoded image (JPEG, PNG or WebP) or its file.
+            probe: The other.
+            key: The id or name of the key to compare under.
+            model: The recognition pipeline; empty selects the service's default.
+            metric: What to compare by.
+            operating_point: One of the model's threshold profiles; empty selects the default.
+            faces: Which face to take if there are several.
+        """
         trail = Trail()
         probe_use = probe_use_of(self.keys.get(parse_key_or_version(name_of_key(key)).key, trail).scheme)
         templates = [
-            self._template(image, TemplateOrder(use=use, key=name_of_key(key), faces=faces), trail)
+            self._template(
+                image, TemplateOrder(use=use, key=name_of_key(key), faces=faces, model=model, metric=metric), trail
+            )
             for image, use in ((reference, TemplateUse.REFERENCE), (probe, probe_use))
         ]
         return self._compare_templates(templates[0], templates[1], operating_point, trail)
@@ -270,6 +284,7 @@ class VeilfaceClient:
         top_k: int = 1,
         operating_point: str = "",
         faces: FaceSelection = FaceSelection.EXACTLY_ONE,
+        plaintext_probe: bool = False,
     ) -> Identification:
         """Find who in a gallery an image shows.
 
@@ -279,11 +294,14 @@ class VeilfaceClient:
             top_k: How many candidates at most, 1 to 100.
             operating_point: One of the model's threshold profiles; empty selects the default.
             faces: Which face to take if there are several.
+            plaintext_probe: Search faster by showing the matching service the probe's embedding in the clear. Only
+                under keys whose policy allows it; the additive schemes always do so.
         """
         trail = Trail()
+        use = TemplateUse.PLAINTEXT_PROBE if plaintext_probe else TemplateUse.PROBE
 
         def ask(current: Gallery) -> Identification:
-            probe = self._template(image, _order(current, TemplateUse.PROBE, faces), trail)
+            probe = self._template(image, _order(current, use, faces), trail)
             return self._identify(gallery, probe, top_k, operating_point, trail)
 
         return ask_current(lambda: self.galleries.get(gallery, trail), ask)
@@ -333,7 +351,12 @@ class VeilfaceClient:
         for position in ranking.positions:
             enrollment, subject = _locate(result, position.batch_index, position.score_index)
             candidates.append(
-                Candidate(rank=position.rank, subject=subject, enrollment=str(name.enrollment(enrollment)))
+                Candidate(
+                    rank=position.rank,
+                    subject=subject,
+                    enrollment=str(name.enrollment(enrollment)),
+                    band=position.band,
+                )
             )
         return Identification(
             candidates=tuple(candidates),
@@ -346,7 +369,7 @@ class VeilfaceClient:
     def _enroll_outcome(
         self, known: Gallery, photograph: Photograph, extraction: Extraction | VeilfaceError, faces: FaceSelection
     ) -> Enrolled | VeilfaceError:
-        request_id = uuid.uuid4().hex
+        request_id = photograph.request_id or uuid.uuid4().hex
         about = (photograph.subject, photograph.labels, request_id)
 
         def ask(current: Gallery) -> Enrolled:

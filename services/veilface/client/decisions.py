@@ -16,11 +16,13 @@ class Position:
 
     Attributes:
         rank: 1 for the best candidate.
+        band: The strictest operating point that is passed, if the key's policy releases bands; else empty.
     """
 
     rank: int
     batch_index: int
     score_index: int
+    band: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class DecisionMaker:
         ]
         response = self._calls.client_stream(self._stub.DecideIdentification, "DecideIdentification", requests, trail)
         return Ranking(
-            tuple(Position(each.rank, each.batch_index, each.score_index) for each in response.candidates),
+            tuple(Position(each.rank, each.batch_index, each.score_index, each.band) for each in response.candidates),
             response.threshold_profile,
             response.score_count,
         )

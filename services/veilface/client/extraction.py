@@ -78,7 +78,7 @@ class Extractor:
             The position of the image, and its faces or what is wrong with it.
 
         Raises:
-            VeilfaceError: If the whole stream fails.
+            VeilfaceError: If the whole stream fails, or an answer takes longer than a call may.
         """
         sent: list[tuple[int, embedding_service_pb2.ExtractTemplatesRequest | None]] = []
         unreadable: list[tuple[int, VeilfaceError]] = []
@@ -98,7 +98,7 @@ class Extractor:
         with self._calls.failures():
             stream = self._stub.BatchExtractTemplates(requests())
             try:
-                for index, response in enumerate(stream):
+                for index, response in enumerate(self._calls.answers(stream, lambda: len(sent))):
                     while unreadable:
                         yield unreadable.pop(0)
                     position, request = _sent_at(sent, response.index, index)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeAlias
 
-from veilface.common.errors import InvalidArgumentError, Reason, ResourceExhaustedError
+from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.common.settings import MEBIBYTE
 
 Image: TypeAlias = bytes | Path
@@ -15,8 +15,8 @@ def read_image(image: Image) -> bytes:
     """The encoded image.
 
     Raises:
-        InvalidArgumentError: IMAGE_EMPTY, or INVALID_FIELD if the file cannot be read.
-        ResourceExhaustedError: IMAGE_TOO_LARGE above 16 MiB, which no service would accept.
+        InvalidArgumentError: IMAGE_EMPTY; INVALID_FIELD if the file cannot be read; IMAGE_TOO_LARGE above 16 MiB,
+            which no service would accept.
     """
     if isinstance(image, bytes):
         data, name = image, "the image"
@@ -32,7 +32,7 @@ def read_image(image: Image) -> bytes:
     if not data:
         raise InvalidArgumentError(Reason.IMAGE_EMPTY, f"{name} is empty")
     if len(data) > LARGEST_IMAGE_BYTES:
-        raise ResourceExhaustedError(
+        raise InvalidArgumentError(
             Reason.IMAGE_TOO_LARGE, f"{name} is larger than {LARGEST_IMAGE_BYTES // MEBIBYTE} MiB: send a smaller one"
         )
     return data

@@ -47,6 +47,8 @@ class Key:
         name: "keys/{key}".
         profile: The parameter profile, for example "ckks-packed-128".
         primary_version: The version that new templates are encrypted under.
+        minimum_version: Older versions are refused.
+        embedding_transform: Whether embeddings pass a secret transform, one per version, before encryption.
         versions: Every version, oldest first.
     """
 
@@ -54,6 +56,8 @@ class Key:
     scheme: Scheme
     profile: str
     primary_version: int
+    minimum_version: int
+    embedding_transform: bool
     versions: tuple[KeyVersion, ...]
     create_time: datetime
 
@@ -148,6 +152,23 @@ class Keys:
         request = key_service_pb2.RestoreKeyVersionRequest(name=str(parse_version(version)))
         return _version(self._calls.unary(self._stub.RestoreKeyVersion, "RestoreKeyVersion", request, Trail()))
 
+    def set_minimum_version(self, key: str, minimum_version: int) -> Key:
+        """Refuse every use of older versions from now on. Needs the operator's identity.
+
+        Args:
+            key: Its id or name.
+            minimum_version: 1 to the primary version.
+
+        Raises:
+            NotFoundError: KEY_NOT_FOUND.
+            InvalidArgumentError: INVALID_FIELD for another number.
+        """
+        request = key_service_pb2.UpdateKeyRequest(
+            key=key_service_pb2.Key(name=str(parse_key(key)), minimum_version=minimum_version),
+            update_mask=FieldMask(paths=["minimum_version"]),
+        )
+        return key_from_proto(self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()))
+
     def policy(self, key: str) -> policy_pb2.KeyPolicy:
         """What a key may be used for. Raises NotFoundError KEY_NOT_FOUND."""
         request = key_service_pb2.GetKeyRequest(name=str(parse_key(key)))
@@ -193,6 +214,8 @@ def key_from_proto(message: key_service_pb2.Key) -> Key:
         scheme=scheme_from_proto(message.scheme),
         profile=message.profile,
         primary_version=message.primary_version,
+        minimum_version=message.minimum_version,
+        embedding_transform=message.embedding_transform,
         versions=tuple(_version(version) for version in message.versions),
         create_time=message.create_time.ToDatetime(tzinfo=UTC),
     )

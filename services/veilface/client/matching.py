@@ -75,13 +75,6 @@ class Matcher:
         request = matching_service_pb2.CompareTemplatesRequest(probe=template_to_proto(probe), subject=subject)
         return self._compare(request, trail)
 
-    def compare_enrollment(
-        self, enrollment: str, probe: SignedTemplate, trail: Trail
-    ) -> Sequence[score_pb2.ScoreBatch]:
-        """Compare a probe with one enrollment, given by its full name."""
-        request = matching_service_pb2.CompareTemplatesRequest(probe=template_to_proto(probe), enrollment=enrollment)
-        return self._compare(request, trail)
-
     def search(self, gallery: str, probe: SignedTemplate, trail: Trail) -> SearchResult:
         """Compare a probe with everyone in a gallery, given by its full name.
 

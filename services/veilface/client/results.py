@@ -32,11 +32,13 @@ class Photograph:
     Attributes:
         subject: The subject's id.
         labels: Stored in the clear.
+        request_id: Enrolled at most once under one id; None: enrolled in any case.
     """
 
     image: Image = field(repr=False)
     subject: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,13 @@ class Candidate:
         rank: 1 for the best.
         subject: The subject's id.
         enrollment: "galleries/{gallery}/enrollments/{enrollment}".
+        band: The strictest operating point that is passed, if the key's policy releases bands; else empty.
     """
 
     rank: int
     subject: str
     enrollment: str
+    band: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ RENEWAL_MARGIN = timedelta(days=30)
 
 _AUTHORITY_CERTIFICATE = "ca.crt"
 _AUTHORITY_KEY = "ca.key"
+_AUTHORITY_NAME = "veilface development"
 _CLOCK_SKEW = timedelta(minutes=5)
 _IDENTITY = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _LOCAL_DNS_NAMES = ("localhost",)
@@ -55,9 +56,12 @@ class CertificateAuthority:
         self._private_key = private_key
 
     @classmethod
-    def create(cls, name: str = "veilface development", validity: timedelta = AUTHORITY_VALIDITY) -> Self:
+    def create(cls, name: str = _AUTHORITY_NAME, validity: timedelta = AUTHORITY_VALIDITY) -> Self:
         """A new authority that may sign end-entity certificates only."""
-        private_key = ec.generate_private_key(ec.SECP256R1())
+        return cls._of_key(ec.generate_private_key(ec.SECP256R1()), name, validity)
+
+    @classmethod
+    def _of_key(cls, private_key: ec.EllipticCurvePrivateKey, name: str, validity: timedelta) -> Self:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
         certificate = (
@@ -83,27 +87,29 @@ class CertificateAuthority:
             ConfigurationError: INVALID_SETTING if they cannot be read or do not belong together.
         """
         certificate = load_certificate(folder / _AUTHORITY_CERTIFICATE)
-        path = folder / _AUTHORITY_KEY
-        expected = "the authority's private key in PEM format"
-        try:
-            private_key = serialization.load_pem_private_key(read_setting_file(path, expected), password=None)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(Reason.INVALID_SETTING, f"{path} does not hold {expected}") from error
-        if (
-            not isinstance(private_key, ec.EllipticCurvePrivateKey)
-            or private_key.public_key() != certificate.public_key()
-        ):
+        private_key = _load_authority_key(folder)
+        if private_key.public_key() != certificate.public_key():
             raise ConfigurationError(
-                Reason.INVALID_SETTING, f"{path} is not the key of {_AUTHORITY_CERTIFICATE} beside it"
+                Reason.INVALID_SETTING,
+                f"{folder / _AUTHORITY_KEY} is not the key of {_AUTHORITY_CERTIFICATE} beside it",
             )
         return cls(certificate, private_key)
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
-        """The authority of a folder; a new one is made if the folder holds neither file."""
-        if (folder / _AUTHORITY_CERTIFICATE).exists() or (folder / _AUTHORITY_KEY).exists():
+        """The authority of a folder; a new one is made if the folder holds neither file.
+
+        A key without its certificate, which an interrupted call leaves behind, gets a new one.
+
+        Raises:
+            ConfigurationError: INVALID_SETTING as for `load`.
+        """
+        if (folder / _AUTHORITY_CERTIFICATE).exists():
             return cls.load(folder)
-        authority = cls.create()
+        if (folder / _AUTHORITY_KEY).exists():
+            authority = cls._of_key(_load_authority_key(folder), _AUTHORITY_NAME, AUTHORITY_VALIDITY)
+        else:
+            authority = cls.create()
         folder.mkdir(parents=True, exist_ok=True)
         authority.save(folder)
         return authority
@@ -202,6 +208,18 @@ def tls_settings(folder: Path, name: str) -> TlsSettings:
     return TlsSettings(
         certificate=folder / f"{name}.crt", private_key=folder / f"{name}.key", ca=folder / _AUTHORITY_CERTIFICATE
     )
+
+
+def _load_authority_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    path = folder / _AUTHORITY_KEY
+    expected = "the authority's private key, of an elliptic curve, in PEM format"
+    try:
+        private_key = serialization.load_pem_private_key(read_setting_file(path, expected), password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(Reason.INVALID_SETTING, f"{path} does not hold {expected}") from error
+    if not isinstance(private_key, ec.EllipticCurvePrivateKey):
+        raise ConfigurationError(Reason.INVALID_SETTING, f"{path} does not hold {expected}")
+    return private_key
 
 
 def load_certificate(path: Path) -> x509.Certificate:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Self
@@ -152,12 +152,6 @@ class TrustStore:
     def identities(self) -> frozenset[str]:
         """The identities that have a trusted key."""
         return frozenset(self._keys)
-
-    def restricted_to(self, identities: Collection[str]) -> "TrustStore":
-        """The same keys for these identities only."""
-        restricted = TrustStore({})
-        restricted._keys = {identity: keys for identity, keys in self._keys.items() if identity in identities}
-        return restricted
 
     def verify(self, domain: str, message: bytes, signature: SignatureValue) -> None:
         """Check that a trusted identity signed this message for this domain.

@@ -48,6 +48,7 @@ async def _load(settings: EmbeddingSettings, signer: Signer, readiness: Readines
         settings.embedding_deepface_home,
         settings.workers,
         downloads=settings.embedding_downloads,
+        weights_file=settings.embedding_weights_file,
     )
     await asyncio.to_thread(warm_encryption)
     for pipeline in pipelines:

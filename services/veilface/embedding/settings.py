@@ -38,7 +38,14 @@ class EmbeddingSettings(ServerSettings):
         default_factory=Path.home, description="the folder above .deepface/weights, where DeepFace's weight files are"
     )
     embedding_downloads: bool = Field(
-        False, description="let DeepFace download weight files that are missing; nothing says beforehand what they hold"
+        False,
+        description="let DeepFace download weight files that are missing; state what they must hold in "
+        "VEILFACE_EMBEDDING_WEIGHTS_FILE",
+    )
+    embedding_weights_file: Path | None = Field(
+        None,
+        description="a JSON object of weight file names and the SHA-256 that each must have; dlib's and YuNet's are "
+        "checked without it",
     )
     embedding_faces: int = Field(
         32, ge=1, le=1000, description="how many faces one answer may hold, 1 to 1000; a template has about 98 KB"

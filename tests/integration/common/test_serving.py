@@ -12,7 +12,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from veilface.common.deadline import remaining_s, timeout_s
 from veilface.common.errors import ConfigurationError, NotFoundError, Reason, UnavailableError
 from veilface.common.health import Readiness
 from veilface.common.logging import configure_logging
@@ -133,34 +132,6 @@ async def test_two_servers_cannot_share_a_port(running):
             async with running(listen=server.address):
                 pass
     assert caught.value.reason is Reason.INVALID_SETTING
-
-
-async def test_a_handler_knows_how_much_time_is_left(running, connect, script):
-    seen = []
-
-    async def look(context):
-        seen.append((remaining_s(context), timeout_s(context, limit_s=3600), timeout_s(context, limit_s=0.25)))
-        with pytest.raises(UnavailableError):
-            timeout_s(context, limit_s=3600, reserve_s=100)
-
-    script.action = look
-    async with running() as server, connect(server) as channel:
-        await get_key(channel)
-    ((remaining, timeout, limited),) = seen
-    assert 0 < timeout <= remaining <= 10
-    assert limited == 0.25
-
-
-async def test_without_a_deadline_only_the_limit_counts(running, connect, script):
-    seen = []
-
-    async def look(context):
-        seen.append((remaining_s(context), timeout_s(context, limit_s=5)))
-
-    script.action = look
-    async with running() as server, connect(server) as channel:
-        await key_service_pb2_grpc.KeyServiceStub(channel).GetKey(key_service_pb2.GetKeyRequest(name="keys/a"))
-    assert seen == [(None, 5)]
 
 
 def samples(text, name):

@@ -217,7 +217,7 @@ def _images(folder: Path) -> tuple[Path, Path]:
     """The same portrait with canaries in a JPEG's comment and EXIF fields, and in a PNG's text."""
     from PIL.PngImagePlugin import PngInfo
 
-    with Image.open(portrait_path(ASTRONAUT.filename)) as portrait:
+    with Image.open(portrait_path(ASTRONAUT)) as portrait:
         picture = portrait.convert("RGB")
     exif = Image.Exif()
     # ImageDescription and Artist.

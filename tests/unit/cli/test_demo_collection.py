@@ -48,23 +48,6 @@ def test_people_are_what_mated_pairs_connect(flat: Path) -> None:
     }
 
 
-def test_one_photograph_per_person_is_enrolled_and_the_others_identified(flat: Path) -> None:
-    made = collection_from_folder(flat)
-    assert [path.name for path in made.enrolled] == ["1.jpg", "4.jpg", "6.jpg"]
-    assert [(search.probe.name, search.subject) for search in made.searches] == [
-        ("2.jpg", "1"),
-        ("3.jpg", "1"),
-        ("5.jpg", "4"),
-    ]
-
-
-def test_every_other_person_with_one_photograph_stays_a_stranger() -> None:
-    photographs = {Path(f"{name}.jpg"): name for name in ("ada", "bob", "cyd", "dee")}
-    made = collection("four people", photographs)
-    assert [path.name for path in made.enrolled] == ["ada.jpg", "cyd.jpg"]
-    assert [(search.probe.name, search.subject) for search in made.searches] == [("bob.jpg", None), ("dee.jpg", None)]
-
-
 def test_all_pairs_of_a_folder_of_folders_are_asked(tmp_path: Path) -> None:
     for name in ("ada/1.jpg", "ada/2.jpg", "bob/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -75,12 +58,26 @@ def test_all_pairs_of_a_folder_of_folders_are_asked(tmp_path: Path) -> None:
     assert made.label(ada_1) == "ada/1.jpg"
 
 
-def test_no_reference_is_asked_about_more_often_than_a_key_allows() -> None:
-    photographs = {Path(f"{person}/{number}.jpg"): str(person) for person in range(40) for number in range(2)}
-    made = collection("eighty photographs", photographs)
-    references = [pair.reference for pair in made.pairs]
-    assert max(references.count(reference) for reference in set(references)) <= 32
-    assert sum(pair.is_mated for pair in made.pairs) == 40
+def test_of_very_many_pairs_an_even_choice_is_asked() -> None:
+    photographs = {Path(f"{person:02}/{number}.jpg"): str(person) for person in range(30) for number in range(10)}
+    made = collection("three hundred photographs", photographs)
+    mated = [pair for pair in made.pairs if pair.is_mated]
+    assert len(made.pairs) <= 2000
+    assert len(set(made.pairs)) == len(made.pairs)
+    assert len(mated) >= 500
+    assert all(pair.is_mated == (photographs[pair.reference] == photographs[pair.probe]) for pair in made.pairs)
+    for kind in (mated, [pair for pair in made.pairs if not pair.is_mated]):
+        asked_about = {photographs[path] for pair in kind for path in (pair.reference, pair.probe)}
+        assert asked_about == set(photographs.values())
+
+
+def test_labelled_pairs_are_all_asked_however_often_one_photograph_is_among_them(flat: Path) -> None:
+    lines = ["file_x,file_y,Decision"]
+    for number in range(7, 47):
+        (flat / f"{number}.jpg").write_bytes(b"image")
+        lines.append(f"1.jpg,{number}.jpg,No")
+    (flat / PAIR_FILE).write_text("\n".join(lines))
+    assert len(collection_from_folder(flat).pairs) == 40
 
 
 @pytest.mark.parametrize(

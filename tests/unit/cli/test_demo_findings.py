@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from veilface.cli.demo.collection import Pair, Search
+from veilface.cli.demo.collection import Pair
 from veilface.cli.demo.exchange import summarize_calls, summarize_sights
 from veilface.cli.demo.findings import Findings, PairFinding, SearchFinding
+from veilface.cli.demo.plan import Search, plan_gallery
 from veilface.client.matching import SearchStatistics
 from veilface.client.results import Candidate, Identification, Verification
 from veilface.client.steps import Payload, PayloadKind, Service, Step
@@ -38,7 +39,7 @@ def search(subject: str | None, found: str | None) -> SearchFinding:
 
 
 def findings(pairs: list[PairFinding], searches: list[SearchFinding]) -> Findings:
-    return Findings(pairs, (), searches, (), (), "m/balanced")
+    return Findings(plan_gallery({}), pairs, (), searches, (), (), "m/balanced")
 
 
 def test_error_rates_are_shares_of_their_own_kind_of_pair() -> None:
@@ -69,7 +70,7 @@ def test_nothing_asked_is_not_all_right() -> None:
 
 def test_a_photograph_that_cannot_be_used_is_not_all_right() -> None:
     error = FailedPreconditionError(Reason.NO_FACE, "there is no face")
-    made = Findings([pair(True, True)], (), (), ((Path("a"), error),), (), "m/balanced")
+    made = Findings(plan_gallery({}), [pair(True, True)], (), (), ((Path("a"), error),), (), "m/balanced")
     assert not made.all_right
 
 

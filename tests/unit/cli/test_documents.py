@@ -59,17 +59,6 @@ def test_compare_names_both_sides(veilface: Run, fakes: Fakes, photograph: str) 
     assert document["decision"] == "match"
 
 
-def test_enroll_folder_enrolls_each_person(veilface: Run, fakes: Fakes, tmp_path: Path) -> None:
-    for person, count in (("ada", 2), ("bob", 1)):
-        (tmp_path / person).mkdir()
-        for number in range(count):
-            (tmp_path / person / f"{number}.jpg").write_bytes(f"{person}{number}".encode())
-    document = veilface("enroll-folder", "staff", str(tmp_path), "--json").document
-    assert document["enrolled_count"] == 3
-    assert [each["enrollment"]["subject"] for each in document["photographs"]] == ["ada", "ada", "bob"]
-    assert document["photographs"][0]["face"]["bounding_box"] == {"x": 1, "y": 2, "width": 30, "height": 40}
-
-
 def test_no_document_holds_a_template(veilface: Run, fakes: Fakes, photograph: str) -> None:
     finished = veilface("enroll", "staff", photograph, "--subject", "ada", "--json")
     assert finished.document["enrolled_count"] == 1
@@ -84,6 +73,44 @@ def test_keys_are_described_with_their_fingerprints(veilface: Run, fakes: Fakes)
     assert created["versions"][0]["public_key_sha256"] == "00" * 32
 
 
+def test_a_profile_that_misses_the_level_it_is_named_for_says_so(veilface: Run, fakes: Fakes) -> None:
+    profile = "ckks-tenseal-192-defensive"
+    created = veilface("keys", "create", "old", "--scheme", "ckks-tenseal", "--profile", profile)
+    assert "it reaches 128 bits" in created.stdout
+    shown = veilface("keys", "show", "old")
+    assert "128 bits: CipherFace" in shown.stdout
+    assert "00" * 32 in shown.stdout
+    assert "does not reach 192 bits" in shown.stdout
+    document = veilface("keys", "show", "old", "--json").document
+    assert (document["profile"], document["security_bits"]) == (profile, 128)
+
+
+def test_a_key_whose_profile_is_not_known_here_is_shown_without_its_facts(veilface: Run, fakes: Fakes) -> None:
+    veilface("keys", "create", "newer", "--profile", "ckks-packed-of-tomorrow")
+    document = veilface("keys", "show", "newer", "--json").document
+    assert document["profile"] == "ckks-packed-of-tomorrow"
+    assert "security_bits" not in document
+
+
+def test_the_minimum_version_of_a_key_is_set_and_shown(veilface: Run, fakes: Fakes) -> None:
+    veilface("keys", "rotate", "default", "--galleries", "none")
+    updated = veilface("keys", "update", "default", "--minimum-version", "2", "--json").document
+    assert (updated["primary_version"], updated["minimum_version"]) == (2, 2)
+    assert "minimum version" in veilface("keys", "show", "default").stdout
+
+
+def test_bands_are_told_where_a_key_releases_them(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    fakes.keys.band = "strict"
+    fakes.matching.segments = [segment(0, "a", 7, ["ada"])]
+    fakes.keys.positions = ((0, 0),)
+    assert veilface("verify", "staff", "ada", photograph, "--json").document["band"] == "strict"
+    assert veilface("compare", photograph, photograph, "--json").document["band"] == "strict"
+    (candidate,) = veilface("identify", "staff", photograph, "--json").document["candidates"]
+    assert candidate["band"] == "strict"
+    assert "passes strict" in veilface("verify", "staff", "ada", photograph).stdout
+    assert "strict" in veilface("identify", "staff", photograph).stdout
+
+
 def test_galleries_are_created_listed_shown_and_deleted(veilface: Run, fakes: Fakes) -> None:
     created = veilface("gallery", "create", "staff", "--json").document
     assert created["name"] == "galleries/staff"
@@ -93,7 +120,8 @@ def test_galleries_are_created_listed_shown_and_deleted(veilface: Run, fakes: Fa
     assert deleted == {"name": "galleries/staff", "enrollment_count": 0}
 
 
-def test_deleting_a_gallery_asks_first(veilface: Run, fakes: Fakes) -> None:
+def test_deleting_a_gallery_asks_first(veilface: Run, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veilface.cli.output._somebody_is_there", lambda: True)
     finished = veilface("gallery", "delete", "staff")
     assert finished.exit_code == 130
     assert "Delete galleries/staff" in finished.stderr

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fakes import NO_FACE, Fakes
-from veilface.cli.exit_codes import ExitCode, exit_code_of
+from veilface.cli.exit_codes import ExitCode, error_of, exit_code_of
 from veilface.common.errors import (
     ConfigurationError,
     FailedPreconditionError,
@@ -129,3 +129,28 @@ def test_one_bad_photograph_of_several_is_told(veilface: Run, fakes: Fakes, phot
     finished = veilface("enroll", "staff", photograph, str(tree), "--subject", "ada", "--json")
     assert finished.exit_code == ExitCode.REFUSED
     assert (finished.document["enrolled_count"], finished.document["failed_count"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (ExitCode.SETUP, Reason.INVALID_SETTING),
+        (ExitCode.SETUP, Reason.STACK_FAILED),
+        (ExitCode.UNAVAILABLE, Reason.DEPENDENCY_UNAVAILABLE),
+        (ExitCode.UNAVAILABLE, Reason.OVERLOADED),
+        (ExitCode.REFUSED, Reason.KEY_EXISTS),
+        (ExitCode.INTERNAL, Reason.INTERNAL),
+    ],
+)
+def test_an_error_of_another_process_keeps_its_exit_code(code: ExitCode, reason: Reason) -> None:
+    error = error_of(code, reason, "what was wrong")
+    assert (exit_code_of(error), error.reason, error.message) == (code, reason, "what was wrong")
+
+
+@pytest.mark.parametrize("arguments", [("gallery", "delete", "staff"), ("keys", "destroy", "default/1", "--now")])
+def test_a_question_that_nobody_can_answer_is_a_usage_error(
+    veilface: Run, fakes: Fakes, arguments: tuple[str, ...]
+) -> None:
+    finished = veilface(*arguments, "--json")
+    assert finished.exit_code == ExitCode.USAGE
+    assert "--yes" in finished.stderr

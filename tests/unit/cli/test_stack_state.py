@@ -146,6 +146,16 @@ def test_services_do_not_inherit_what_would_weaken_them(layout: StateLayout, mon
     assert environment["VEILFACE_MASTER_KEY_FILE"] == str(layout.master_key)
 
 
+@pytest.mark.parametrize("variable", ["VEILFACE_RESEARCH", "VEILFACE_CRYPTO_THREADS", "VEILFACE_WORKERS"])
+def test_services_are_told_what_their_caller_may_choose(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    for name in ADDRESSES:
+        process = service_process(layout, name, ADDRESSES, layout.redis / "redis.sock")
+        assert process._environment[variable] == "1"
+
+
 @pytest.mark.parametrize("name", ["embedding", "matching"])
 def test_only_the_key_service_is_told_where_the_master_key_is(layout: StateLayout, name: str) -> None:
     process = service_process(layout, name, ADDRESSES, layout.redis / "redis.sock")

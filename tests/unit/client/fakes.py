@@ -12,6 +12,7 @@ import grpc
 
 from veilface.client import ClientSettings
 from veilface.common.errors import (
+    AlreadyExistsError,
     FailedPreconditionError,
     NotFoundError,
     Reason,
@@ -34,6 +35,8 @@ GALLERY = "galleries/staff"
 KEY_VERSION = "keys/default/versions/1"
 MODEL = "fake/one/two"
 NO_FACE = b"a photograph of a tree"
+# The embedding service goes away when it is shown this one in a stream.
+LAST_STRAW = b"a photograph of the end"
 
 
 def template(ciphertext: bytes) -> template_pb2.Template:
@@ -70,6 +73,8 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
     def BatchExtractTemplates(self, requests: Any, context: Any) -> Any:
         for index, message in enumerate(requests):
             self.requests.append(message.request)
+            if message.request.image == LAST_STRAW:
+                abort(context, UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the key service is away"))
             answer = embedding_service_pb2.BatchExtractTemplatesResponse(index=index)
             if message.request.image == NO_FACE:
                 error = FailedPreconditionError(Reason.NO_FACE, "there is no face in the image")
@@ -103,6 +108,7 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
 class Keys(key_service_pb2_grpc.KeyServiceServicer):
     decision: int = key_service_pb2.DECISION_MATCH
     positions: tuple[tuple[int, int], ...] = ()
+    band: str = ""
     verifications: list[Any] = field(default_factory=list)
     identifications: list[list[Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +118,15 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         self._add("other")
 
     def CreateKey(self, request: Any, context: Any) -> Any:
-        return self._add(request.key_id)
+        key = self._add(request.key_id)
+        key.scheme = request.scheme or key.scheme
+        key.profile = request.profile or key.profile
+        return key
+
+    def UpdateKey(self, request: Any, context: Any) -> Any:
+        key = self.keys[request.key.name]
+        request.update_mask.MergeMessage(request.key, key)
+        return key
 
     def RotateKey(self, request: Any, context: Any) -> Any:
         key = self.keys[request.name]
@@ -140,13 +154,15 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     def DecideVerification(self, request: Any, context: Any) -> Any:
         self.verifications.append(request)
         return key_service_pb2.DecideVerificationResponse(
-            decision=key_service_pb2.Decision.ValueType(self.decision), threshold_profile=f"{MODEL}/balanced"
+            decision=key_service_pb2.Decision.ValueType(self.decision),
+            threshold_profile=f"{MODEL}/balanced",
+            band=self.band,
         )
 
     def DecideIdentification(self, requests: Any, context: Any) -> Any:
         self.identifications.append(list(requests))
         candidates = [
-            key_service_pb2.Candidate(batch_index=batch, score_index=score, rank=rank)
+            key_service_pb2.Candidate(batch_index=batch, score_index=score, rank=rank, band=self.band)
             for rank, (batch, score) in enumerate(self.positions, 1)
         ]
         return key_service_pb2.DecideIdentificationResponse(
@@ -179,6 +195,8 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
     comparisons: list[Any] = field(default_factory=list)
     searches: list[Any] = field(default_factory=list)
     enrolled: list[Any] = field(default_factory=list)
+    # The request ids of enrollments that were erased.
+    erased: set[str] = field(default_factory=set)
     key_version: str = KEY_VERSION
     # Where the gallery moves to just before the next question; that is refused, and answered when it is asked again.
     switches_to: str = ""
@@ -209,6 +227,11 @@ class Matching(gallery_service_pb2_grpc.GalleryServiceServicer, matching_service
 
     def Enroll(self, request: Any, context: Any) -> Any:
         self._switch(context)
+        if request.request_id in self.erased:
+            abort(context, NotFoundError(Reason.ENROLLMENT_NOT_FOUND, "what this request enrolled was erased since"))
+        if request.request_id in {earlier.request_id for earlier in self.enrolled}:
+            # A template of the same photograph is never the same again.
+            abort(context, AlreadyExistsError(Reason.REQUEST_ID_REUSED, "this request_id enrolled another template"))
         self.enrolled.append(request)
         return gallery_service_pb2.Enrollment(
             name=f"{request.gallery}/enrollments/{len(self.enrolled)}",

@@ -15,7 +15,7 @@ from veilface.common.errors import (
     UnavailableError,
     VeilfaceError,
 )
-from veilface.crypto.contract import TemplateUse
+from veilface.crypto.contract import Metric, TemplateUse
 from veilface.embedding.v1 import embedding_service_pb2
 from veilface.keys.v1 import key_service_pb2
 from veilface.matching.v1 import matching_service_pb2
@@ -75,6 +75,38 @@ def test_comparing_makes_one_template_for_each_side(client: VeilfaceClient, fake
     ]
     (comparison,) = fakes.matching.comparisons
     assert (comparison.reference.ciphertext, comparison.probe.ciphertext) == (b"of:left", b"of:right")
+
+
+def test_comparing_takes_a_model_and_a_metric(client: VeilfaceClient, fakes: Fakes) -> None:
+    client.compare(b"left", b"right", model="Facenet/yunet/deepface", metric=Metric.SQUARED_EUCLIDEAN)
+    for request in fakes.embedding.requests:
+        assert (request.model, request.metric) == ("Facenet/yunet/deepface", template_pb2.METRIC_SQUARED_EUCLIDEAN)
+
+
+@pytest.mark.parametrize(
+    ("plaintext_probe", "use"),
+    [(False, template_pb2.TEMPLATE_USE_PROBE), (True, template_pb2.TEMPLATE_USE_PLAINTEXT_PROBE)],
+)
+def test_a_probe_is_in_the_clear_only_if_the_caller_says_so(
+    client: VeilfaceClient, fakes: Fakes, plaintext_probe: bool, use: int
+) -> None:
+    client.identify("staff", b"visitor", plaintext_probe=plaintext_probe)
+    assert [request.use for request in fakes.embedding.requests] == [use]
+
+
+def test_bands_that_a_key_releases_are_told(client: VeilfaceClient, fakes: Fakes) -> None:
+    fakes.keys.band = "strict"
+    fakes.matching.segments = [segment(0, "a", 7, ["ada", "bob", "cyd"])]
+    fakes.keys.positions = ((0, 0),)
+    assert client.verify("staff", "ada", b"visitor").band == "strict"
+    assert [candidate.band for candidate in client.identify("staff", b"visitor").candidates] == ["strict"]
+
+
+def test_older_versions_of_a_key_are_refused_from_a_minimum_on(client: VeilfaceClient, fakes: Fakes) -> None:
+    client.keys.rotate("default")
+    changed = client.keys.set_minimum_version("default", 2)
+    assert (changed.primary_version, changed.minimum_version) == (2, 2)
+    assert changed == client.keys.get("default")
 
 
 def test_candidates_are_mapped_to_enrollments_by_the_caller(client: VeilfaceClient, fakes: Fakes) -> None:

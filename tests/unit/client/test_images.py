@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from veilface.client.images import LARGEST_IMAGE_BYTES, read_image
-from veilface.common.errors import Reason, VeilfaceError
+from veilface.common.errors import InvalidArgumentError, Reason, VeilfaceError
 
 
 def test_bytes_and_files_are_read_alike(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_images_that_no_service_would_take_are_not_sent(tmp_path: Path, content:
     path = tmp_path / "face.png"
     path.write_bytes(content)
     for image in (path, content):
-        with pytest.raises(VeilfaceError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             read_image(image)
         assert caught.value.reason is reason
 

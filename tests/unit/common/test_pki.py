@@ -85,6 +85,16 @@ def test_a_folder_keeps_its_authority(tmp_path):
     assert CertificateAuthority.load_or_create(folder).certificate_pem == created.certificate_pem
 
 
+def test_a_key_that_an_interrupted_start_left_behind_gets_its_certificate(tmp_path):
+    created = CertificateAuthority.load_or_create(tmp_path)
+    issued = leaf(created.issue(KEYS_IDENTITY))
+    (tmp_path / "ca.crt").unlink()
+    again = CertificateAuthority.load_or_create(tmp_path)
+    assert CertificateAuthority.load_or_create(tmp_path).certificate_pem == again.certificate_pem
+    # What was issued before is accepted still.
+    assert verifier(again).build_client_verifier().verify(issued, []).subjects
+
+
 def test_half_an_authority_is_not_silently_replaced(tmp_path):
     CertificateAuthority.load_or_create(tmp_path)
     (tmp_path / "ca.key").unlink()

@@ -90,16 +90,6 @@ def test_both_keys_are_accepted_while_one_replaces_the_other():
         trust.verify(TEMPLATE_DOMAIN, b"m", signer.sign(TEMPLATE_DOMAIN, b"m"))
 
 
-def test_a_restricted_store_trusts_the_others_no_longer(signer):
-    other = Signer.generate("spiffe://veilface/matching")
-    trust = TrustStore({IDENTITY: [signer.public_key_bytes], other.identity: [other.public_key_bytes]})
-    signature = other.sign(TEMPLATE_DOMAIN, b"m")
-    trust.verify(TEMPLATE_DOMAIN, b"m", signature)
-    restricted = trust.restricted_to([IDENTITY])
-    assert restricted.identities == {IDENTITY}
-    assert refusal(restricted, TEMPLATE_DOMAIN, b"m", signature) is Reason.UNTRUSTED_SIGNER
-
-
 def test_a_saved_signer_signs_the_same_and_only_its_owner_can_read_it(signer, trust, tmp_path):
     path = tmp_path / "embedding.pem"
     signer.save(path)

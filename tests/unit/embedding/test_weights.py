@@ -1,4 +1,5 @@
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from veilface.embedding.models.weights import (
     KnownWeights,
     WeightStore,
     packaged_weights_folder,
+    read_pinned_weights,
 )
 
 CONTENT = b"weights"
@@ -71,6 +73,43 @@ def test_an_unknown_file_is_hashed(store: WeightStore, folders: list[Path]) -> N
     (folders[1] / "model.onnx").write_bytes(b"another model")
     expected = hashlib.sha256(b"another model").hexdigest()
     assert store.locate("model.onnx").weights == CheckedWeights("model.onnx", expected)
+
+
+def test_an_unknown_file_with_the_digest_that_the_operator_expects_is_used(folders: list[Path]) -> None:
+    (folders[1] / "model.onnx").write_bytes(CONTENT)
+    store = WeightStore(folders, KNOWN, {"model.onnx": SHA256})
+    assert store.locate("model.onnx").weights == CheckedWeights("model.onnx", SHA256)
+
+
+def test_an_unknown_file_with_another_digest_is_refused(folders: list[Path]) -> None:
+    (folders[1] / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(ConfigurationError, match="VEILFACE_EMBEDDING_WEIGHTS_FILE") as raised:
+        WeightStore(folders, KNOWN, {"model.onnx": SHA256}).locate("model.onnx")
+    assert raised.value.reason is Reason.WEIGHTS_CORRUPT
+
+
+def test_a_known_file_stays_known_whatever_the_operator_expects(folders: list[Path]) -> None:
+    (folders[1] / "known.dat").write_bytes(b"Weights")
+    digest = hashlib.sha256(b"Weights").hexdigest()
+    with pytest.raises(ConfigurationError, match="ask somebody"):
+        WeightStore(folders, KNOWN, {"known.dat": digest}).locate("known.dat")
+
+
+def test_digests_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text(json.dumps({"model.onnx": SHA256.upper()}))
+    assert read_pinned_weights(path) == {"model.onnx": SHA256}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"model.onnx": 1}', '{"model.onnx": "abc"}', f'{{"model.onnx": "{"g" * 64}"}}']
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"weights\.json") as raised:
+        read_pinned_weights(path)
+    assert raised.value.reason is Reason.INVALID_SETTING
 
 
 def test_a_file_in_a_subfolder_is_found(store: WeightStore, folders: list[Path]) -> None:

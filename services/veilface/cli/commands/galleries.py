@@ -103,6 +103,6 @@ def delete(
     with connected(state, output) as client:
         found = client.galleries.get(gallery)
         if not yes:
-            typer.confirm(f"Delete {found.name} with {found.enrollment_count} enrollments?", abort=True, err=True)
+            output.confirm(f"Delete {found.name} with {found.enrollment_count} enrollments?")
         count = client.galleries.delete(gallery)
         output.show({"name": found.name, "enrollment_count": count}, f"deleted {found.name}: {count} enrollments")

@@ -113,7 +113,7 @@ def destroy(
                 f"[yellow]{', '.join(bound)} is under {name} still: move it first with 'veilface keys rotate'[/]"
             )
         if now and not yes:
-            typer.confirm(f"Destroy the secret key of {name} for good?", abort=True, err=True)
+            output.confirm(f"Destroy the secret key of {name} for good?")
         _show(output, client.keys.destroy(version, delay))
 
 

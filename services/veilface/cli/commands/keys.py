@@ -55,12 +55,16 @@ def create(
     output = Output(as_json)
     with connected(state, output, "operator") as client:
         from veilface.cli.documents import key_document
+        from veilface.cli.key_profiles import facts_of
         from veilface.crypto.contract import Scheme
         from veilface.keys.v1 import policy_pb2
 
         policy = policy_pb2.KeyPolicy(plaintext_probe_allowed=True) if plaintext_probe else None
         made = client.keys.create(key, Scheme(scheme), profile, policy, embedding_transform=renewable)
-        output.show(key_document(made), f"[green]created[/] {made.name}: {made.scheme}, {made.profile}")
+        line = f"[green]created[/] {made.name}: {made.scheme}, {made.profile}"
+        facts = facts_of(made)
+        noted = (f"[yellow]note[/]  {facts.note}",) if facts is not None and facts.note else ()
+        output.show(key_document(made), line, *noted)
 
 
 @app.command("list")
@@ -91,18 +95,25 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
     output = Output(as_json)
     with connected(state, output) as client:
         from veilface.cli.documents import key_document
+        from veilface.cli.key_profiles import facts_of
         from veilface.cli.tables import facts, size, table
 
         found = client.keys.get(key)
-        about = facts([("key", found.name), ("scheme", found.scheme.value), ("profile", found.profile)])
+        rows = [("key", found.name), ("scheme", found.scheme.value), ("profile", found.profile)]
+        known = facts_of(found)
+        if known is not None:
+            rows += [("security", f"{known.security_bits} bits: {known.source}")]
+            rows += [("note", known.note)] if known.note else []
+        if found.minimum_version > 1:
+            rows.append(("minimum version", str(found.minimum_version)))
+        if found.embedding_transform:
+            rows.append(("renewable", "embeddings pass a secret transform of each version first"))
         versions = table(
             "version",
             "state",
             "public key",
             "evaluation keys",
-            "SHA-256 of the public key",
             right=("version",),
-            folding=("SHA-256 of the public key",),
         )
         for version in found.versions:
             mark = " (primary)" if version.version == found.primary_version else ""
@@ -111,9 +122,34 @@ def show(key: KeyArgument, state: StateOption = None, as_json: JsonOption = Fals
                 version.state,
                 size(version.public_key_bytes),
                 size(version.evaluation_keys_bytes),
-                version.public_key_sha256,
             )
-        output.show(key_document(found), about, versions)
+        prints = facts((f"SHA-256 of public key {each.version}", each.public_key_sha256) for each in found.versions)
+        output.show(key_document(found), facts(rows), versions, prints)
+
+
+@app.command("update")
+def update(
+    key: KeyArgument,
+    minimum_version: Annotated[
+        int,
+        typer.Option(
+            "--minimum-version",
+            metavar="NUMBER",
+            min=1,
+            show_default=False,
+            help="Refuse every use of older versions from now on; at most the primary version.",
+        ),
+    ],
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change which versions of a key are used at all. Move the galleries first: 'veilface keys rotate'."""
+    output = Output(as_json)
+    with connected(state, output, "operator") as client:
+        from veilface.cli.documents import key_document
+
+        changed = client.keys.set_minimum_version(key, minimum_version)
+        output.show(key_document(changed), f"[green]{changed.name}[/] refuses versions below {changed.minimum_version}")
 
 
 key_versions.register(app)

@@ -1,6 +1,6 @@
 """veilface verify, compare, identify and models."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,24 @@ from veilface.cli.session import connected
 _PANEL = "Recognition"
 
 TopOption = Annotated[int, typer.Option("--top", min=1, max=100, help="How many candidates at most.")]
+PlaintextProbeOption = Annotated[
+    bool,
+    typer.Option(
+        "--plaintext-probe",
+        help="Search faster: show the matching service the embedding of the photograph in the clear, if the key's "
+        "policy allows it.",
+    ),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="PIPELINE",
+        show_default=False,
+        help="The recognition pipeline, as 'veilface models' lists them. [default: the service's first]",
+    ),
+]
+MetricOption = Annotated[Literal["cosine", "squared-euclidean"], typer.Option("--metric", help="What to compare by.")]
 KeyOption = Annotated[str, typer.Option("--key", metavar="KEY", help="The key to compare under.")]
 
 
@@ -44,13 +62,13 @@ def verify(
     output = Output(as_json)
     with connected(state, output) as client:
         from veilface.cli.documents import verification_document
-        from veilface.cli.tables import steps_table, verdict
+        from veilface.cli.tables import steps_table, told_band, verdict
         from veilface.client.faces import FaceSelection
 
         answer = client.verify(gallery, subject, image, operating_point=operating_point, faces=FaceSelection(face))
         document = {"gallery": gallery, "subject": subject, "image": str(image), **verification_document(answer)}
         line = verdict(answer.is_match).append(f"  {image.name} against {subject} in {gallery}", "default")
-        output.show(document, line.append(f"  {answer.threshold_profile}", "dim"))
+        output.show(document, line.append(f"  {answer.threshold_profile}{told_band(answer.band)}", "dim"))
         if steps and not as_json:
             output.console.print(steps_table(answer.steps))
         if not answer.is_match:
@@ -61,6 +79,8 @@ def compare(
     reference: ImageArgument,
     probe: ImageArgument,
     key: KeyOption = "default",
+    model: ModelOption = "",
+    metric: MetricOption = "cosine",
     face: FaceOption = "exactly-one",
     operating_point: OperatingPointOption = "",
     steps: StepsOption = False,
@@ -71,13 +91,22 @@ def compare(
     output = Output(as_json)
     with connected(state, output) as client:
         from veilface.cli.documents import verification_document
-        from veilface.cli.tables import steps_table, verdict
+        from veilface.cli.tables import steps_table, told_band, verdict
         from veilface.client.faces import FaceSelection
+        from veilface.crypto.contract import Metric
 
-        answer = client.compare(reference, probe, key=key, operating_point=operating_point, faces=FaceSelection(face))
+        answer = client.compare(
+            reference,
+            probe,
+            key=key,
+            model=model,
+            metric=Metric(metric),
+            operating_point=operating_point,
+            faces=FaceSelection(face),
+        )
         document = {"reference": str(reference), "probe": str(probe), **verification_document(answer)}
         line = verdict(answer.is_match).append(f"  {reference.name} and {probe.name}", "default")
-        output.show(document, line.append(f"  {answer.threshold_profile}", "dim"))
+        output.show(document, line.append(f"  {answer.threshold_profile}{told_band(answer.band)}", "dim"))
         if steps and not as_json:
             output.console.print(steps_table(answer.steps))
         if not answer.is_match:
@@ -88,6 +117,7 @@ def identify(
     gallery: GalleryArgument,
     image: ImageArgument,
     top: TopOption = 1,
+    plaintext_probe: PlaintextProbeOption = False,
     face: FaceOption = "exactly-one",
     operating_point: OperatingPointOption = "",
     steps: StepsOption = False,
@@ -101,13 +131,22 @@ def identify(
         from veilface.cli.tables import steps_table, table, verdict
         from veilface.client.faces import FaceSelection
 
-        answer = client.identify(gallery, image, top_k=top, operating_point=operating_point, faces=FaceSelection(face))
+        answer = client.identify(
+            gallery,
+            image,
+            top_k=top,
+            operating_point=operating_point,
+            faces=FaceSelection(face),
+            plaintext_probe=plaintext_probe,
+        )
         document = {"gallery": gallery, "image": str(image), **identification_document(answer)}
         line = verdict(bool(answer.candidates)).append(f"  {image.name} among {answer.score_count:,}", "default")
         line.append(f"  {answer.threshold_profile}", "dim")
-        candidates = table("rank", "subject", "enrollment", right=("rank",))
+        bands = ("band",) if any(candidate.band for candidate in answer.candidates) else ()
+        candidates = table("rank", "subject", "enrollment", *bands, right=("rank",))
         for candidate in answer.candidates:
-            candidates.add_row(str(candidate.rank), candidate.subject, candidate.enrollment)
+            band = (candidate.band,) if bands else ()
+            candidates.add_row(str(candidate.rank), candidate.subject, candidate.enrollment, *band)
         output.show(document, line, *((candidates,) if answer.candidates else ()))
         if steps and not as_json:
             output.console.print(steps_table(answer.steps))

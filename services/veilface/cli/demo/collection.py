@@ -1,20 +1,20 @@
-"""Photographs, who is on them, and the questions to ask about them."""
+"""Photographs, who is on them, and the pairs of them to compare."""
 
 import csv
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
+from math import ceil, comb
 from pathlib import Path
 
+from veilface.cli.demo.plan import natural_order
 from veilface.cli.photographs import people_in
 from veilface.common.errors import InvalidArgumentError, Reason
 
 PAIR_FILE = "master.csv"
 
-# A key's policy allows 32 answers a day about one reference, and naming one candidate 16 times.
-_MOST_PAIRS_PER_REFERENCE = 30
-_MOST_SEARCHES_PER_PERSON = 12
+# Well below a minute's work, at most half of it on mated pairs. Labelled pairs are all asked.
+_MOST_PAIRS = 2000
 
 _DECISIONS = {"yes": True, "no": False}
 
@@ -29,30 +29,18 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """A photograph to identify, and who should be found: None for nobody."""
-
-    probe: Path
-    subject: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Collection:
     """Photographs with the truth about them.
 
     Attributes:
         origin: Where they come from, for people.
         subject_of: Who is on each photograph.
-        pairs: The 1:1 questions.
-        enrolled: The photographs to enroll for the 1:N questions, at most one per person.
-        searches: The 1:N questions.
+        pairs: Those to compare.
     """
 
     origin: str
     subject_of: Mapping[Path, str]
     pairs: tuple[Pair, ...]
-    enrolled: tuple[Path, ...]
-    searches: tuple[Search, ...]
 
     @property
     def photographs(self) -> tuple[Path, ...]:
@@ -84,15 +72,14 @@ def collection_from_folder(folder: Path) -> Collection:
 
 
 def collection(origin: str, subject_of: Mapping[Path, str], pairs: Iterable[Pair] | None = None) -> Collection:
-    """Ask about photographs: the pairs given, else as many as a key's policy allows, and searches.
+    """Photographs with the pairs given, else with all pairs of them, or an even choice if there are very many.
 
     Raises:
         InvalidArgumentError: INVALID_FIELD if there are fewer than two photographs.
     """
     if len(subject_of) < 2:
         raise InvalidArgumentError(Reason.INVALID_FIELD, f"{origin}: at least two photographs are needed")
-    enrolled, searches = _plan_searches(subject_of)
-    return Collection(origin, subject_of, tuple(_all_pairs(subject_of) if pairs is None else pairs), enrolled, searches)
+    return Collection(origin, subject_of, tuple(_choose_pairs(subject_of) if pairs is None else pairs))
 
 
 def _read_pairs(folder: Path) -> list[Pair]:
@@ -125,38 +112,23 @@ def _people_of_pairs(pairs: Iterable[Pair]) -> dict[Path, str]:
             union = together[pair.reference] | together[pair.probe]
             for path in union:
                 together[path] = union
-    return {path: min(others, key=_natural).stem for path, others in together.items()}
+    return {path: min(others, key=natural_order).stem for path, others in together.items()}
 
 
-def _all_pairs(subject_of: Mapping[Path, str]) -> list[Pair]:
-    paths = sorted(subject_of)
-    candidates = [
-        Pair(first, second, subject_of[first] == subject_of[second]) for first, second in combinations(paths, 2)
+def _choose_pairs(subject_of: Mapping[Path, str]) -> list[Pair]:
+    people: dict[str, list[Path]] = {}
+    for path in sorted(subject_of):
+        people.setdefault(subject_of[path], []).append(path)
+    mated = [Pair(*pair, is_mated=True) for paths in people.values() for pair in combinations(paths, 2)]
+    mated = mated[:: _stride(len(mated), _MOST_PAIRS // 2)]
+    step = _stride(comb(len(subject_of), 2), _MOST_PAIRS - len(mated))
+    others = [
+        Pair(*pair, is_mated=False)
+        for pair in islice(combinations(sorted(subject_of), 2), 0, None, step)
+        if subject_of[pair[0]] != subject_of[pair[1]]
     ]
-    taken: Counter[Path] = Counter()
-    pairs = []
-    # Mated pairs first: there are fewer of them.
-    for pair in sorted(candidates, key=lambda pair: not pair.is_mated):
-        if taken[pair.reference] < _MOST_PAIRS_PER_REFERENCE:
-            taken[pair.reference] += 1
-            pairs.append(pair)
-    return pairs
+    return mated + others
 
 
-def _plan_searches(subject_of: Mapping[Path, str]) -> tuple[tuple[Path, ...], tuple[Search, ...]]:
-    images: dict[str, list[Path]] = {}
-    for path in sorted(subject_of, key=_natural):
-        images.setdefault(subject_of[path], []).append(path)
-    several = {subject: paths for subject, paths in images.items() if len(paths) > 1}
-    # Of people with a single photograph every other one is enrolled; the rest are strangers, whom nobody must match.
-    single = [(subject, paths[0]) for subject, paths in images.items() if len(paths) == 1]
-    enrolled = [paths[0] for paths in several.values()] + [path for _, path in single[::2]]
-    searches = [
-        Search(path, subject) for subject, paths in several.items() for path in paths[1 : 1 + _MOST_SEARCHES_PER_PERSON]
-    ]
-    searches += [Search(path, None) for _, path in single[1::2]]
-    return tuple(enrolled), tuple(searches)
-
-
-def _natural(path: Path) -> tuple[int, str]:
-    return len(path.name), path.name
+def _stride(count: int, most: int) -> int:
+    return max(1, ceil(count / most))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from veilface.cli.demo.collection import Pair, Search
+from veilface.cli.demo.collection import Pair
+from veilface.cli.demo.plan import Claim, GalleryPlan, Search
 from veilface.client.results import Identification, Verification
 from veilface.client.steps import Step
 from veilface.common.errors import VeilfaceError
@@ -24,18 +25,16 @@ class PairFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class SubjectFinding:
+class ClaimFinding:
     """A 1:1 decision about an enrolled subject."""
 
-    probe: Path
-    subject: str
-    is_mated: bool
+    claim: Claim
     verification: Verification
 
     @property
     def is_right(self) -> bool:
         """Whether it agrees with the truth."""
-        return self.verification.is_match == self.is_mated
+        return self.verification.is_match == self.claim.is_mated
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,15 @@ class Findings:
     """Everything that was asked.
 
     Attributes:
+        plan: Who was enrolled, and what was asked about the gallery.
         failed: Photographs that could not be used, and why.
         steps: Every call that was made.
         threshold_profile: The threshold of the decisions.
     """
 
+    plan: GalleryPlan
     pairs: Sequence[PairFinding]
-    subjects: Sequence[SubjectFinding]
+    claims: Sequence[ClaimFinding]
     searches: Sequence[SearchFinding]
     failed: Sequence[tuple[Path, VeilfaceError]]
     steps: Sequence[Step]
@@ -100,10 +101,18 @@ class Findings:
         return _share([finding.found is not None for finding in self.searches if finding.search.subject is None])
 
     @property
+    def wrong_count(self) -> int:
+        """How many decisions disagree with the truth."""
+        return sum(not finding.is_right for group in self._groups for finding in group)
+
+    @property
     def all_right(self) -> bool:
         """Whether every photograph could be used and every decision agrees with the truth."""
-        decisions = [finding.is_right for group in (self.pairs, self.subjects, self.searches) for finding in group]
-        return not self.failed and bool(decisions) and all(decisions)
+        return not self.failed and any(self._groups) and self.wrong_count == 0
+
+    @property
+    def _groups(self) -> tuple[Sequence[PairFinding | ClaimFinding | SearchFinding], ...]:
+        return self.pairs, self.claims, self.searches
 
 
 def _share(hits: Sequence[bool]) -> float | None:

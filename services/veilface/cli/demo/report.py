@@ -11,7 +11,7 @@ from rich.text import Text
 
 from veilface.cli.demo.collection import Collection
 from veilface.cli.demo.exchange import calls_document, sights_document, summarize_calls, summarize_sights
-from veilface.cli.demo.findings import Findings, PairFinding, SearchFinding, SubjectFinding
+from veilface.cli.demo.findings import ClaimFinding, Findings, PairFinding, SearchFinding
 from veilface.cli.documents import decision_word, error_document
 from veilface.cli.tables import facts, size, table
 from veilface.client.steps import Service, Step
@@ -25,20 +25,20 @@ _PART = {
 }
 
 
-def tables(collection: Collection, findings: Findings) -> Iterator[RenderableType]:
+def tables(collection: Collection, findings: Findings, seconds: float) -> Iterator[RenderableType]:
     """Everything a person may want to read, in order."""
     yield _pairs_table(collection, findings.pairs)
-    if findings.subjects:
-        yield _subjects_table(collection, findings.subjects)
+    if findings.claims:
+        yield _claims_table(collection, findings.claims)
     if findings.searches:
-        yield _searches_table(collection, findings.searches)
+        yield _searches_table(collection, findings)
     yield _calls_table(findings.steps)
     yield _sights_table(findings.steps)
     yield facts((service.value, text) for service, text in _PART.items())
     yield ""
     if findings.failed:
         yield _failed_table(collection, findings)
-    yield _summary(collection, findings)
+    yield _summary(collection, findings, seconds)
 
 
 def document(collection: Collection, findings: Findings, seconds: float) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def document(collection: Collection, findings: Findings, seconds: float) -> dict
         "fpir": findings.fpir,
         "seconds": round(seconds, 3),
         "pairs": [_pair_document(finding) for finding in findings.pairs],
-        "verifications": [_subject_document(finding) for finding in findings.subjects],
+        "verifications": [_claim_document(finding) for finding in findings.claims],
         "identifications": [_search_document(finding) for finding in findings.searches],
         "failed": [{"photograph": path.name, **error_document(error)} for path, error in findings.failed],
         "calls": calls_document(findings.steps),
@@ -82,15 +82,15 @@ def _pairs_table(collection: Collection, findings: Sequence[PairFinding]) -> Tab
     return made
 
 
-def _subjects_table(collection: Collection, findings: Sequence[SubjectFinding]) -> Table:
-    shown = _chosen(findings, [finding.is_mated for finding in findings], [each.is_right for each in findings])
-    title = _title("Is it who it claims to be? (1:1 against the gallery)", shown, findings)
+def _claims_table(collection: Collection, findings: Sequence[ClaimFinding]) -> Table:
+    shown = _chosen(findings, [finding.claim.is_mated for finding in findings], [each.is_right for each in findings])
+    title = _title("Is it who it claims to be?", shown, findings)
     made = table("probe", "claims to be", "truth", "decided", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
-            _label(collection, finding.probe),
-            finding.subject,
-            _truth(finding.is_mated),
+            _label(collection, finding.claim.probe),
+            finding.claim.subject,
+            _truth(finding.claim.is_mated),
             _decided(finding.verification.is_match),
             _mark(finding.is_right),
             _milliseconds(finding.verification.steps),
@@ -98,11 +98,12 @@ def _subjects_table(collection: Collection, findings: Sequence[SubjectFinding]) 
     return made
 
 
-def _searches_table(collection: Collection, findings: Sequence[SearchFinding]) -> Table:
+def _searches_table(collection: Collection, findings: Findings) -> Table:
+    searches = findings.searches
     shown = _chosen(
-        findings, [finding.search.subject is not None for finding in findings], [each.is_right for each in findings]
+        searches, [each.search.subject is not None for each in searches], [each.is_right for each in searches]
     )
-    title = _title(f"Who is it? (1:N among {len(collection.enrolled)} enrolled)", shown, findings)
+    title = _title(f"Who of {len(findings.plan.enrolled)} is it?", shown, searches)
     made = table("probe", "truth", "found", "", "ms", title=title, right=("ms",))
     for finding in shown:
         made.add_row(
@@ -162,7 +163,7 @@ def _failed_table(collection: Collection, findings: Findings) -> Table:
     return made
 
 
-def _summary(collection: Collection, findings: Findings) -> Table:
+def _summary(collection: Collection, findings: Findings, seconds: float) -> Table:
     mated = sum(finding.pair.is_mated for finding in findings.pairs)
     known = sum(finding.search.subject is not None for finding in findings.searches)
     rows = [
@@ -178,25 +179,42 @@ def _summary(collection: Collection, findings: Findings) -> Table:
     ]
     if len(findings.searches) > known:
         rows.append(("FPIR", f"{_percent(findings.fpir)} of {len(findings.searches) - known} strangers"))
-    rows.append(
-        ("verdict", "[bold green]every decision was right[/]" if findings.all_right else "[bold red]not all right[/]")
-    )
+    rows.append(("time", f"{seconds:.1f} s, from the first start to the last stop"))
+    rows.append(("verdict", _verdict(findings)))
     return facts(rows)
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.all_right:
+        return "[bold green]every decision was right[/]"
+    wrong, failed = findings.wrong_count, len(findings.failed)
+    unused = f"{failed} {'photograph' if failed == 1 else 'photographs'} could not be used"
+    if not any((findings.pairs, findings.claims, findings.searches)):
+        return f"[bold red]nothing was decided: {unused}[/]"
+    if wrong:
+        return f"[bold red]{wrong} {'decision was' if wrong == 1 else 'decisions were'} wrong[/]"
+    return f"[bold yellow]every decision was right, but {unused}[/]"
 
 
 def _chosen(findings: Sequence[Any], mated: Sequence[bool], right: Sequence[bool]) -> Sequence[Any]:
     if len(findings) <= _MOST_ROWS:
         return findings
-    # Everything that went wrong, and some of each kind.
+    # Everything that went wrong, and an even choice of each kind.
     wrong = [position for position, is_right in enumerate(right) if not is_right]
-    some = [position for position, is_mated in enumerate(mated) if is_mated][: _MOST_ROWS // 2]
-    others = [position for position, is_mated in enumerate(mated) if not is_mated]
-    chosen = {*wrong, *some, *others[: _MOST_ROWS - len(some)]}
-    return [findings[position] for position in sorted(chosen)]
+    mated_positions = [position for position, is_mated in enumerate(mated) if is_mated]
+    other_positions = [position for position, is_mated in enumerate(mated) if not is_mated]
+    mated_count = min(len(mated_positions), max(_MOST_ROWS // 2, _MOST_ROWS - len(other_positions)))
+    some = _evenly(mated_positions, mated_count) + _evenly(other_positions, _MOST_ROWS - mated_count)
+    return [findings[position] for position in sorted({*wrong, *some})]
+
+
+def _evenly(positions: Sequence[int], count: int) -> list[int]:
+    count = min(count, len(positions))
+    return [positions[step * len(positions) // count] for step in range(count)]
 
 
 def _title(question: str, shown: Sequence[Any], findings: Sequence[Any]) -> str:
-    return question if len(shown) == len(findings) else f"{question} ({len(shown)} of {len(findings)} shown)"
+    return question if len(shown) == len(findings) else f"{question} {len(shown)} of {len(findings)} shown"
 
 
 def _label(collection: Collection, photograph: Path) -> str:
@@ -234,11 +252,11 @@ def _pair_document(finding: PairFinding) -> dict[str, Any]:
     }
 
 
-def _subject_document(finding: SubjectFinding) -> dict[str, Any]:
+def _claim_document(finding: ClaimFinding) -> dict[str, Any]:
     return {
-        "probe": finding.probe.name,
-        "subject": finding.subject,
-        "mated": finding.is_mated,
+        "probe": finding.claim.probe.name,
+        "subject": finding.claim.subject,
+        "mated": finding.claim.is_mated,
         "decision": decision_word(finding.verification.is_match),
         "right": finding.is_right,
         **_cost_document(finding.verification.steps),

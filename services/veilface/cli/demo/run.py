@@ -4,6 +4,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from rich.markup import escape
 
@@ -16,6 +17,12 @@ from veilface.cli.local_stack.signals import interrupted_by_signals
 from veilface.cli.local_stack.stack import LocalStack, Started
 from veilface.cli.output import Output
 from veilface.cli.progress import progress_bar
+from veilface.keys.conversion.policy import policy_to_proto
+from veilface.keys.domain.policy import KeyPolicy, Quotas
+
+KEY: Final = "demo"
+# It asks about everybody many times within a minute, as no caller of a real key should.
+DEMO_POLICY: Final = KeyPolicy(quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0))
 
 
 def run_demo(photos: Path | None, output: Output) -> ExitCode:
@@ -33,7 +40,7 @@ def run_demo(photos: Path | None, output: Output) -> ExitCode:
     """
     began_s = time.monotonic()
     chosen = _collection(photos, output)
-    output.note(f"[bold]veilface demo[/] on {escape(chosen.origin)}")
+    output.note(f"[bold]veilface demo[/] on {escape(chosen.origin)}; starting a stack of its own")
 
     def on_started(process: Started) -> None:
         output.note(f"  [green]ready[/]  {process.name:<10} [dim]{process.seconds:.1f} s[/]")
@@ -43,10 +50,12 @@ def run_demo(photos: Path | None, output: Output) -> ExitCode:
         tempfile.TemporaryDirectory(prefix="veilface-demo-") as folder,
         LocalStack(Path(folder), on_started=on_started) as stack,
     ):
-        stack.ensure_key()
+        with stack.client("operator") as operator:
+            operator.keys.create(KEY, policy=policy_to_proto(DEMO_POLICY))
         with stack.client() as client:
-            findings = Interview(client, chosen, partial(progress_bar, output)).run()
-    output.show(document(chosen, findings, time.monotonic() - began_s), *tables(chosen, findings))
+            findings = Interview(client, KEY, chosen, partial(progress_bar, output)).run()
+    seconds = time.monotonic() - began_s
+    output.show(document(chosen, findings, seconds), *tables(chosen, findings, seconds))
     return ExitCode.DONE if findings.all_right else ExitCode.NO_MATCH
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from rich.markup import escape
 
+from veilface.cli.exit_codes import ExitCode, error_of
 from veilface.cli.local_stack.layout import StateLayout
-from veilface.cli.local_stack.signals import ignore_signals, interrupted_by_signals
+from veilface.cli.local_stack.signals import interrupted_by_signals
 from veilface.cli.local_stack.stack import READY_TIMEOUT_S, LocalStack, Started
 from veilface.cli.output import Output
 from veilface.client.keys import Key
-from veilface.common.errors import Reason, UnavailableError, VeilfaceError
+from veilface.common.errors import Reason, UnavailableError
 
 _WATCH_S = 0.5
 
@@ -53,7 +54,6 @@ def run_in_foreground(folder: Path, output: Output, settings: Mapping[str, str] 
             if not output.as_json:
                 output.note("stopping")
         finally:
-            ignore_signals()
             stack.stop()
 
 
@@ -75,9 +75,10 @@ def run_detached(folder: Path, output: Output, arguments: Sequence[str] = ()) ->
         process = subprocess.Popen(  # noqa: S603 - this program itself
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
-    document = _read_document(process, 4 * READY_TIMEOUT_S)
+    document = _read_document(process, 4 * READY_TIMEOUT_S, layout.log("up"))
     if "error" in document:
-        raise _error_from(document["error"])
+        error = document["error"]
+        raise error_of(ExitCode(error["exit_code"]), Reason(error["reason"]), error["message"])
     if output.as_json:
         output.write(document)
         return
@@ -86,7 +87,7 @@ def run_detached(folder: Path, output: Output, arguments: Sequence[str] = ()) ->
     output.note(f"ready in {document['seconds']:.1f} s; stop it with 'veilface down'")
 
 
-def _read_document(process: "subprocess.Popen[bytes]", timeout_s: float) -> dict[str, Any]:
+def _read_document(process: "subprocess.Popen[bytes]", timeout_s: float, log: Path) -> dict[str, Any]:
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     os.set_blocking(descriptor, False)
@@ -100,16 +101,16 @@ def _read_document(process: "subprocess.Popen[bytes]", timeout_s: float) -> dict
                 document = json.loads(received)
             except ValueError:
                 if not piece:
-                    break
+                    raise UnavailableError(
+                        Reason.STACK_FAILED, f"the detached process ended without an answer: {log} may say why"
+                    ) from None
                 continue
             assert isinstance(document, dict)
             return document
     process.terminate()
-    raise UnavailableError(Reason.STACK_FAILED, "the detached process ended without saying why: see logs/up.log")
-
-
-def _error_from(document: dict[str, Any]) -> VeilfaceError:
-    return UnavailableError(Reason(document["reason"]), document["message"])
+    raise UnavailableError(
+        Reason.STACK_FAILED, f"the detached process was not ready in {timeout_s:.0f} s and is being stopped: see {log}"
+    )
 
 
 def _watch(stack: LocalStack) -> None:

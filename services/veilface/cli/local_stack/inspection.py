@@ -39,8 +39,11 @@ def inspect(folder: Path) -> list[Part]:
     settings = ClientSettings.from_state(layout.root)
     record = StackRecord.read(layout)
     if record is None:
+        log = layout.log("up")
+        hint = f"; if it was not stopped, {log} says why it ended" if log.exists() and log.stat().st_size else ""
         raise FailedPreconditionError(
-            Reason.STACK_NOT_RUNNING, f"the local stack in {layout.root} is not running: start it with 'veilface up'"
+            Reason.STACK_NOT_RUNNING,
+            f"the local stack in {layout.root} is not running: start it with 'veilface up'{hint}",
         )
     tls = tls_settings(layout.certificates, "client")
     addresses = {

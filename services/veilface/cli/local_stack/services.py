@@ -14,11 +14,14 @@ DRAIN_TIMEOUT_S = 10.0
 
 # What a caller may set for the services of a local stack. The rest is the stack's own, or would break it.
 _PASSED_ON = (
+    "crypto_threads",
     "embedding_pipelines",
     "embedding_deepface_home",
     "embedding_downloads",
+    "embedding_weights_file",
     "log_level",
     "log_format",
+    "research",
     "segment_memory_bytes",
     "threshold_file",
     "workers",

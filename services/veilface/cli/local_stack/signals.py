@@ -1,6 +1,7 @@
 """Stop signals for a process that has others to stop."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,7 +24,16 @@ def interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ignore_signals() -> None:
-    """Let nothing interrupt a bounded clean-up, which would leave processes behind."""
-    for number in _STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, these signals do nothing: for a bounded clean-up that, cut short, would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        # Signals interrupt the main thread only, and only there can this be changed.
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

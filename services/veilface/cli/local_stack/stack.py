@@ -17,6 +17,7 @@ from veilface.cli.local_stack.layout import StateLayout
 from veilface.cli.local_stack.process import StackProcess
 from veilface.cli.local_stack.record import StackRecord, end_leftovers, exclusive
 from veilface.cli.local_stack.services import DRAIN_TIMEOUT_S, SERVICES, redis_process, service_process
+from veilface.cli.local_stack.signals import uninterrupted
 from veilface.client import ClientSettings, VeilfaceClient
 from veilface.client.keys import Key
 from veilface.common.errors import NotFoundError
@@ -87,15 +88,16 @@ class LocalStack:
             raise
 
     def stop(self) -> None:
-        """Stop everything, those first that depend on others."""
-        for together in _STOP_ORDER:
-            processes = [self._processes[name] for name in together if name in self._processes]
-            for process in processes:
-                process.ask_to_stop()
-            for process in processes:
-                process.stop(_STOP_TIMEOUT_S)
-        self._processes.clear()
-        self._cleanup.close()
+        """Stop everything, those first that depend on others. It takes seconds, and no signal cuts it short."""
+        with uninterrupted():
+            for together in _STOP_ORDER:
+                processes = [self._processes[name] for name in together if name in self._processes]
+                for process in processes:
+                    process.ask_to_stop()
+                for process in processes:
+                    process.stop(_STOP_TIMEOUT_S)
+            self._processes.clear()
+            self._cleanup.close()
 
     def __enter__(self) -> Self:
         self.start()

