@@ -91,6 +91,8 @@ def _limits(settings: MatchingSettings) -> Limits:
     return Limits(
         memory_bytes=settings.segment_memory_bytes,
         window_bytes=settings.window_bytes,
+        search_bytes=settings.search_memory_bytes,
+        waiting_searches=settings.waiting_searches,
         remembered_slots=settings.remembered_slots,
         ticket_lifetime_s=settings.ticket_lifetime_s,
         publish_quiet_s=settings.publish_quiet_s,

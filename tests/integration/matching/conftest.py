@@ -159,6 +159,8 @@ class Replica:
         sizes = {
             "memory_bytes": 256 << 20,
             "window_bytes": 64 << 20,
+            "search_bytes": 256 << 20,
+            "waiting_searches": 256,
             "remembered_slots": 1_000_000,
             "ticket_lifetime_s": 120,
             "publish_quiet_s": 0.05,
