@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -101,16 +102,16 @@ def _limits(settings: MatchingSettings) -> Limits:
     )
 
 
-def _registrations(matching: Matching) -> list[Registration]:
+def _registrations(matching: Callable[[], Matching]) -> list[Registration]:
     return [
         Registration(
             gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-            GalleryServicer(matching.galleries, matching.enrollments, matching.imports, matching.rotation),
+            GalleryServicer(matching),
             gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
         ),
         Registration(
             matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
-            MatchingServicer(matching.comparisons, matching.search),
+            MatchingServicer(matching),
             matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
         ),
     ]
@@ -131,8 +132,11 @@ async def _main() -> None:
     compute = BoundedPool(settings.workers, settings.queue_size, "compute")
     storage = BoundedPool(settings.storage_workers, settings.queue_size, "storage")
     channel = open_channel(settings.key_service, settings.tls, ChannelOptions(server_name=settings.key_service_name))
-    try:
-        await prepare_database(database)
+    readiness = Readiness(DATABASE, KERNELS)
+    opened: asyncio.Future[Matching] = asyncio.get_running_loop().create_future()
+
+    async def open_store() -> None:
+        await prepare_database(readiness, database)
         identity = await storage.run(read_identity, database)
         backends = Backends(
             database=database,
@@ -149,18 +153,20 @@ async def _main() -> None:
             blobs=_blobs(settings, database, identity),
         )
         matching = assemble(backends, _limits(settings))
-        readiness = Readiness(DATABASE, KERNELS)
+        opened.set_result(matching)
         matching.sweeper.start()
-        try:
-            # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(warm_kernels(readiness, warm))
-                watch = tasks.create_task(watch_database(readiness, database, storage, settings.database_check_s))
-                await serve(settings, _registrations(matching), readiness, policy, metrics=metrics)
-                watch.cancel()
-        finally:
-            await matching.close()
+        await watch_database(readiness, database, storage, settings.database_check_s)
+
+    try:
+        # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(warm_kernels(readiness, warm))
+            background = tasks.create_task(open_store())
+            await serve(settings, _registrations(opened.result), readiness, policy, metrics=metrics)
+            background.cancel()
     finally:
+        if opened.done():
+            await opened.result().close()
         await channel.close()
         compute.close()
         storage.close()

@@ -18,8 +18,8 @@ KERNELS: Final = "kernels"
 _RETRY_S: Final = 2.0
 
 
-async def prepare_database(database: Database) -> None:
-    """Run the migrations as soon as the database answers.
+async def prepare_database(readiness: Readiness, database: Database) -> None:
+    """Run the migrations as soon as the database answers; until then no call is taken.
 
     Raises:
         ConfigurationError: INVALID_SETTING if its tables are those of a newer version.
@@ -28,6 +28,7 @@ async def prepare_database(database: Database) -> None:
         try:
             await asyncio.to_thread(migrate, database)
         except UnavailableError as error:
+            readiness.fail(DATABASE, error.message)
             structlog.get_logger().warning("database_unavailable", retry_s=_RETRY_S, problem=error.message)
         else:
             return

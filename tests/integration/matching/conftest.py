@@ -174,17 +174,12 @@ class Replica:
         registrations = [
             Registration(
                 gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-                GalleryServicer(
-                    self.matching.galleries,
-                    self.matching.enrollments,
-                    self.matching.imports,
-                    self.matching.rotation,
-                ),
+                GalleryServicer(lambda: self.matching),
                 gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
             ),
             Registration(
                 matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
-                MatchingServicer(self.matching.comparisons, self.matching.search),
+                MatchingServicer(lambda: self.matching),
                 matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
             ),
         ]
