@@ -1,5 +1,6 @@
 """A matching service over a real record store, with a scheme that encrypts nothing: its templates are float64."""
 
+import asyncio
 import hashlib
 import threading
 from dataclasses import dataclass, field, replace
@@ -332,6 +333,14 @@ class World:
     def ticket(self, signed):
         trust = TrustStore({MATCHING_IDENTITY: [self.signer.public_key_bytes]})
         return verify_scores(trust, signed, datetime.now(UTC))
+
+    async def until_expanded(self, count):
+        """Wait until so many probes are ready, and what they go on to is under way."""
+        async with asyncio.timeout(20):
+            while self.comparer.expanded < count:
+                await asyncio.sleep(0.005)
+        await self.compute.run(int)
+        await asyncio.sleep(0.02)
 
     async def settle(self):
         """Wait until what goes on in the background is done."""

@@ -62,10 +62,7 @@ async def start(world, probe, **changes):
     """A search that is on its way: its probe is ready, and the pass that it wants is held up."""
     expanded = world.comparer.expanded
     task = asyncio.create_task(world.scores(probe, **changes))
-    await until(lambda: world.comparer.expanded == expanded + 1)
-    # What follows in the pool and on the loop has its turn.
-    await world.compute.run(int)
-    await asyncio.sleep(0.01)
+    await world.until_expanded(expanded + 1)
     return task
 
 

@@ -167,6 +167,9 @@ class SegmentPublisher:
         cached = await run_patiently(self._storage, cache.find, place, packed.terms)
         if cached is None or cached.content.digest != packed.content.digest:
             return False
+        if not await run_patiently(self._storage, cache.has, place):
+            # Listed, but not whole.
+            return False
         self._published[cache, place] = packed.content.digest
         return True
 
