@@ -33,7 +33,7 @@ from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.database import Database
-from veilface.matching.domain.store.identity import StoreIdentity, read_identity
+from veilface.matching.domain.store.identity import StoreIdentity
 from veilface.matching.metrics import MatchingMetrics
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database
 from veilface.matching.redis_client import connect_redis
@@ -146,8 +146,7 @@ async def _main() -> None:
     opened: asyncio.Future[Matching] = asyncio.get_running_loop().create_future()
 
     async def open_store() -> None:
-        await prepare_database(readiness, database)
-        identity = await storage.run(read_identity, database)
+        identity = await prepare_database(readiness, database)
         backends = Backends(
             database=database,
             identity=identity,

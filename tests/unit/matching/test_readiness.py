@@ -6,6 +6,8 @@ import threading
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.health import Readiness
 from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.identity import read_identity
+from veilface.matching.domain.store.migrate import migrate
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels
 
 
@@ -26,13 +28,15 @@ async def test_a_database_that_is_away_is_named_and_tried_again(tmp_path, monkey
     problems = []
     readiness, database = Readiness(DATABASE), Database(f"sqlite:///{tmp_path}/matching.db")
 
-    def migrate(_):
+    def migrate_later(database):
         problems.append(readiness.problems[DATABASE])
         answer = answers.pop(0)
         if answer is not None:
             raise answer
+        migrate(database)
 
-    monkeypatch.setattr("veilface.matching.readiness.migrate", migrate)
-    await prepare_database(readiness, database)
+    monkeypatch.setattr("veilface.matching.readiness.migrate", migrate_later)
+    identity = await prepare_database(readiness, database)
+    assert identity == read_identity(database)
     database.close()
     assert problems == ["not checked yet", "it does not answer"]

@@ -19,8 +19,10 @@ _PASSED_ON = (
     "embedding_downloads",
     "log_level",
     "log_format",
+    "search_memory_bytes",
     "segment_memory_bytes",
     "threshold_file",
+    "waiting_searches",
     "workers",
 )
 
