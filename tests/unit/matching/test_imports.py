@@ -462,7 +462,10 @@ async def test_a_comparison_with_an_imported_enrollment_does_not_wait_behind_eve
         searches.append(asyncio.create_task(world.scores(probe)))
         await world.until_expanded(number + 1)
     comparing = asyncio.create_task(one_to_one(world, probe, STAFF.enrollment(1)))
-    await world.until_expanded(4)
+    scoring = world.matching.search._scans._scoring
+    async with asyncio.timeout(20):
+        while (len(scoring._long), len(scoring._short)) != (2, 1):
+            await asyncio.sleep(0.005)
     world.comparer.may_pass.set()
     assert await comparing == pytest.approx([people[0] @ probe])
     await asyncio.gather(*searches)

@@ -1,7 +1,6 @@
 """Searches that wait for the same gallery go over it together, and wait for memory before they take any."""
 
 import asyncio
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,17 +98,10 @@ async def test_plaintext_probes_share_the_loads_but_no_pass(small_world):
 
 
 async def test_plaintext_probes_that_would_share_nothing_do_not_wait_for_each_other(world):
-    world.comparer.may_pass.clear()
-    ended = []
-    tasks = []
-    for probe in PROBES:
-        task = await start(world, probe, use=TemplateUse.PLAINTEXT_PROBE)
-        task.add_done_callback(lambda _: ended.append(len(world.comparer.passes)))
-        tasks.append(task)
-    world.comparer.may_pass.set()
-    await asyncio.gather(*tasks)
-    assert world.comparer.probe_counts == [1] * len(PROBES)
-    assert all(earlier <= later for earlier, later in pairwise(ended))
+    world.events.origins.clear()
+    await search_together(world, use=TemplateUse.PLAINTEXT_PROBE)
+    scans = len(world.events.origins) / SEGMENTS
+    assert scans == len(PROBES)
 
 
 async def test_searches_of_different_generations_share_nothing(world):
