@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from veilface.common.errors import ConfigurationError
@@ -12,10 +12,23 @@ EXIT_CONFIGURATION = 78
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Run a service to its end and answer the exit code: 0, or 78 with one plain line for a ConfigurationError."""
+    """Run a service to its end and answer the exit code: 0, or 78 with one plain line for a ConfigurationError.
+
+    The error may come out of a task group.
+    """
+    exit_code = 0
     try:
         asyncio.run(main())
-    except ConfigurationError as error:
-        print(f"veilface: {error.reason}: {error.message}", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    return 0
+    except* ConfigurationError as group:
+        for error in _leaves(group):
+            print(f"veilface: {error.reason}: {error.message}", file=sys.stderr)
+        exit_code = EXIT_CONFIGURATION
+    return exit_code
+
+
+def _leaves(group: BaseExceptionGroup[ConfigurationError]) -> Iterator[ConfigurationError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

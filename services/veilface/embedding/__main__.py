@@ -8,7 +8,6 @@ from functools import partial
 import structlog
 
 from veilface.common.channel import ChannelOptions, open_channel
-from veilface.common.errors import ConfigurationError
 from veilface.common.health import Readiness
 from veilface.common.identities import EMBEDDING_IDENTITY
 from veilface.common.identity import AccessPolicy
@@ -66,7 +65,9 @@ async def _load(settings: EmbeddingSettings, signer: Signer, readiness: Readines
     return extractor
 
 
-async def _serve(settings: EmbeddingSettings) -> None:
+async def _main() -> None:
+    settings = load_settings(EmbeddingSettings)
+    configure_logging(settings.log_level, settings.log_format)
     signer = Signer.from_file(settings.signing_key, EMBEDDING_IDENTITY)
     policy = _access_policy(settings)
     readiness = Readiness(_MODELS)
@@ -89,18 +90,6 @@ async def _serve(settings: EmbeddingSettings) -> None:
     finally:
         pool.close()
         await channel.close()
-
-
-async def _main() -> None:
-    settings = load_settings(EmbeddingSettings)
-    configure_logging(settings.log_level, settings.log_format)
-    try:
-        await _serve(settings)
-    except ExceptionGroup as group:
-        configuration = group.subgroup(ConfigurationError)
-        if configuration is None:
-            raise
-        raise configuration.exceptions[0] from None
 
 
 if __name__ == "__main__":

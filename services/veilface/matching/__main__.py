@@ -1,9 +1,12 @@
 """Runs the matching service: `python -m veilface.matching`."""
 
 import asyncio
+import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.database import Database
-from veilface.matching.domain.store.identity import StoreIdentity, read_identity
+from veilface.matching.domain.store.identity import StoreIdentity
 from veilface.matching.metrics import MatchingMetrics
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database
 from veilface.matching.redis_client import connect_redis
@@ -44,6 +47,7 @@ from veilface.matching.v1 import (
 )
 
 _OWNER_ONLY = 0o077
+_M_ARENA_MAX = -8
 
 
 def _access_policy(settings: MatchingSettings) -> AccessPolicy:
@@ -71,6 +75,12 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def _share_freed_memory() -> None:
+    # glibc keeps freed arrays of some megabytes in an arena for each thread: several times what the budgets count.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def _caches(
     settings: MatchingSettings, database: Database, identity: StoreIdentity, metrics: MatchingMetrics
 ) -> list[SegmentCache]:
@@ -91,6 +101,8 @@ def _limits(settings: MatchingSettings) -> Limits:
     return Limits(
         memory_bytes=settings.segment_memory_bytes,
         window_bytes=settings.window_bytes,
+        search_bytes=settings.search_memory_bytes,
+        waiting_searches=settings.waiting_searches,
         remembered_slots=settings.remembered_slots,
         ticket_lifetime_s=settings.ticket_lifetime_s,
         publish_quiet_s=settings.publish_quiet_s,
@@ -99,16 +111,16 @@ def _limits(settings: MatchingSettings) -> Limits:
     )
 
 
-def _registrations(matching: Matching) -> list[Registration]:
+def _registrations(matching: Callable[[], Matching]) -> list[Registration]:
     return [
         Registration(
             gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-            GalleryServicer(matching.galleries, matching.enrollments, matching.imports, matching.rotation),
+            GalleryServicer(matching),
             gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
         ),
         Registration(
             matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
-            MatchingServicer(matching.comparisons, matching.search),
+            MatchingServicer(matching),
             matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
         ),
     ]
@@ -120,6 +132,7 @@ async def _main() -> None:
     # The record store's files are for this user only.
     os.umask(_OWNER_ONLY)
     _allow_many_files()
+    _share_freed_memory()
     metrics = ServerMetrics()
     matching_metrics = MatchingMetrics(metrics.registry)
     policy = _access_policy(settings)
@@ -129,9 +142,11 @@ async def _main() -> None:
     compute = BoundedPool(settings.workers, settings.queue_size, "compute")
     storage = BoundedPool(settings.storage_workers, settings.queue_size, "storage")
     channel = open_channel(settings.key_service, settings.tls, ChannelOptions(server_name=settings.key_service_name))
-    try:
-        await prepare_database(database)
-        identity = await storage.run(read_identity, database)
+    readiness = Readiness(DATABASE, KERNELS)
+    opened: asyncio.Future[Matching] = asyncio.get_running_loop().create_future()
+
+    async def open_store() -> None:
+        identity = await prepare_database(readiness, database)
         backends = Backends(
             database=database,
             identity=identity,
@@ -147,18 +162,20 @@ async def _main() -> None:
             blobs=_blobs(settings, database, identity),
         )
         matching = assemble(backends, _limits(settings))
-        readiness = Readiness(DATABASE, KERNELS)
+        opened.set_result(matching)
         matching.sweeper.start()
-        try:
-            # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(warm_kernels(readiness, warm))
-                watch = tasks.create_task(watch_database(readiness, database, storage, settings.database_check_s))
-                await serve(settings, _registrations(matching), readiness, policy, metrics=metrics)
-                watch.cancel()
-        finally:
-            await matching.close()
+        await watch_database(readiness, database, storage, settings.database_check_s)
+
+    try:
+        # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(warm_kernels(readiness, warm))
+            background = tasks.create_task(open_store())
+            await serve(settings, _registrations(opened.result), readiness, policy, metrics=metrics)
+            background.cancel()
     finally:
+        if opened.done():
+            await opened.result().close()
         await channel.close()
         compute.close()
         storage.close()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from veilface.common.pool import BoundedPool
+from veilface.common.settings import environment_name
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, TemplateComparer
 from veilface.matching.domain.blobs.folder import BlobFolder
@@ -18,8 +19,11 @@ from veilface.matching.domain.imported import ImportedComparisons
 from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.paging import PageTokens
 from veilface.matching.domain.rotation import GalleryRotation, Reencryption, RotationStores
+from veilface.matching.domain.search.room import Room
+from veilface.matching.domain.search.scans import GalleryScans
 from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.search import GallerySearch
+from veilface.matching.domain.search.windows import SegmentWindows
 from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.caches import SegmentCaches
 from veilface.matching.domain.segments.library import LibraryEvents, SegmentLibrary
@@ -75,6 +79,8 @@ class Limits:
 
     memory_bytes: int
     window_bytes: int
+    search_bytes: int
+    waiting_searches: int
     remembered_slots: int
     ticket_lifetime_s: float
     publish_quiet_s: float
@@ -137,6 +143,8 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     library.listen(publisher)
     packer = SegmentPacker(library, snapshots, storage)
     scoring = ScoringPass(compute)
+    room = Room(limits.search_bytes, limits.waiting_searches, environment_name("search_memory_bytes"))
+    windows = SegmentWindows(library, Room(limits.window_bytes))
     import_records = ImportRecords(database)
     garbage = None
     if backends.blobs is not None:
@@ -194,7 +202,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
         comparisons=Comparisons(
             desk=desk,
             templates=templates,
-            imported=ImportedComparisons(snapshots, library, scoring, compute, storage),
+            imported=ImportedComparisons(snapshots, windows, scoring, room, compute, storage),
             comparers=comparers,
             tickets=tickets,
             compute=compute,
@@ -204,13 +212,12 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             desk=desk,
             snapshots=snapshots,
             templates=templates,
-            library=library,
+            scans=GalleryScans(windows, scoring),
+            room=room,
             comparers=comparers,
             tickets=tickets,
-            scoring=scoring,
             compute=compute,
             storage=storage,
-            window_bytes=limits.window_bytes,
         ),
         library=library,
         packer=packer,

@@ -10,6 +10,7 @@ from veilface.common.errors import ResourceExhaustedError, UnavailableError
 from veilface.common.health import Readiness
 from veilface.common.pool import BoundedPool
 from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.identity import StoreIdentity, read_identity
 from veilface.matching.domain.store.migrate import migrate
 
 DATABASE: Final = "database"
@@ -18,8 +19,8 @@ KERNELS: Final = "kernels"
 _RETRY_S: Final = 2.0
 
 
-async def prepare_database(database: Database) -> None:
-    """Run the migrations as soon as the database answers.
+async def prepare_database(readiness: Readiness, database: Database) -> StoreIdentity:
+    """Run the migrations as soon as the database answers, and say which one it is; until then no call is taken.
 
     Raises:
         ConfigurationError: INVALID_SETTING if its tables are those of a newer version.
@@ -27,10 +28,10 @@ async def prepare_database(database: Database) -> None:
     while True:
         try:
             await asyncio.to_thread(migrate, database)
+            return await asyncio.to_thread(read_identity, database)
         except UnavailableError as error:
+            readiness.fail(DATABASE, error.message)
             structlog.get_logger().warning("database_unavailable", retry_s=_RETRY_S, problem=error.message)
-        else:
-            return
         await asyncio.sleep(_RETRY_S)
 
 

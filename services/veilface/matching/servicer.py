@@ -1,18 +1,17 @@
-"""GalleryService and MatchingService over gRPC: convert, call, answer."""
+"""GalleryService and MatchingService over gRPC: convert, call, answer.
 
-from collections.abc import AsyncIterator
+Both are registered before there are any rules, because the record store may be away. No call comes before that: the
+server is not ready.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from veilface.common.attested import scores_to_proto
 from veilface.common.identity import caller_identity
 from veilface.common.interceptor import Context
 from veilface.matching import conversion
-from veilface.matching.domain.comparisons import Comparisons
-from veilface.matching.domain.enrollments import Enrollments
-from veilface.matching.domain.galleries import Galleries
-from veilface.matching.domain.imports import Imports
-from veilface.matching.domain.rotation import GalleryRotation
-from veilface.matching.domain.search.search import GallerySearch
+from veilface.matching.assembly import Matching
 from veilface.matching.v1 import (
     gallery_service_pb2,
     gallery_service_pb2_grpc,
@@ -25,33 +24,28 @@ from veilface.matching.v1 import (
 class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     """See gallery_service.proto."""
 
-    def __init__(
-        self, galleries: Galleries, enrollments: Enrollments, imports: Imports, rotation: GalleryRotation
-    ) -> None:
-        self._galleries = galleries
-        self._enrollments = enrollments
-        self._imports = imports
-        self._rotation = rotation
+    def __init__(self, matching: Callable[[], Matching]) -> None:
+        self._matching = matching
 
     async def CreateGallery(  # noqa: N802
         self, request: gallery_service_pb2.CreateGalleryRequest, context: Context
     ) -> gallery_service_pb2.Gallery:
         """Create a gallery."""
-        gallery = await self._galleries.create(conversion.new_gallery_from_proto(request))
+        gallery = await self._matching().galleries.create(conversion.new_gallery_from_proto(request))
         return conversion.gallery_to_proto(gallery)
 
     async def GetGallery(  # noqa: N802
         self, request: gallery_service_pb2.GetGalleryRequest, context: Context
     ) -> gallery_service_pb2.Gallery:
         """Describe a gallery."""
-        gallery = await self._galleries.get(conversion.gallery_name_from_proto("name", request.name))
+        gallery = await self._matching().galleries.get(conversion.gallery_name_from_proto("name", request.name))
         return conversion.gallery_to_proto(gallery)
 
     async def ListGalleries(  # noqa: N802
         self, request: gallery_service_pb2.ListGalleriesRequest, context: Context
     ) -> gallery_service_pb2.ListGalleriesResponse:
         """List galleries."""
-        galleries, token = await self._galleries.page(request.page_size, request.page_token)
+        galleries, token = await self._matching().galleries.page(request.page_size, request.page_token)
         return gallery_service_pb2.ListGalleriesResponse(
             galleries=[conversion.gallery_to_proto(gallery) for gallery in galleries], next_page_token=token
         )
@@ -60,7 +54,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_service_pb2.DeleteGalleryRequest, context: Context
     ) -> gallery_service_pb2.DeleteGalleryResponse:
         """Delete a gallery."""
-        gallery = await self._galleries.delete(conversion.gallery_name_from_proto("name", request.name))
+        gallery = await self._matching().galleries.delete(conversion.gallery_name_from_proto("name", request.name))
         return gallery_service_pb2.DeleteGalleryResponse(enrollment_count=gallery.enrollment_count)
 
     async def RotateGallery(  # noqa: N802
@@ -68,7 +62,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     ) -> AsyncIterator[rotation_pb2.RotateGalleryResponse]:
         """Move a gallery to a newer key version."""
         gallery, target = conversion.rotation_from_proto(request)
-        async with aclosing(self._rotation.rotate(gallery, target)) as progress:
+        async with aclosing(self._matching().rotation.rotate(gallery, target)) as progress:
             async for each in progress:
                 yield conversion.rotation_progress_to_proto(each)
 
@@ -76,7 +70,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_service_pb2.EnrollRequest, context: Context
     ) -> gallery_service_pb2.Enrollment:
         """Enroll a template."""
-        enrollment = await self._enrollments.enroll(conversion.new_enrollment_from_proto(request))
+        enrollment = await self._matching().enrollments.enroll(conversion.new_enrollment_from_proto(request))
         return conversion.enrollment_to_proto(enrollment)
 
     async def ImportSegment(  # noqa: N802
@@ -87,7 +81,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         first = await anext(requests, gallery_service_pb2.ImportSegmentRequest())
         wanted = conversion.new_import_from_proto(first)
         pieces = (conversion.import_piece_from_proto(request) async for request in requests)
-        made = await self._imports.add(caller_identity(), wanted, pieces)
+        made = await self._matching().imports.add(caller_identity(), wanted, pieces)
         return gallery_service_pb2.ImportSegmentResponse(segment_import=conversion.segment_import_to_proto(made))
 
     async def ListSegmentImports(  # noqa: N802
@@ -95,7 +89,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     ) -> gallery_service_pb2.ListSegmentImportsResponse:
         """List imports."""
         gallery = conversion.gallery_name_from_proto("parent", request.parent)
-        made, token = await self._imports.page(gallery, request.page_size, request.page_token)
+        made, token = await self._matching().imports.page(gallery, request.page_size, request.page_token)
         return gallery_service_pb2.ListSegmentImportsResponse(
             segment_imports=[conversion.segment_import_to_proto(each) for each in made], next_page_token=token
         )
@@ -104,7 +98,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_service_pb2.GetEnrollmentRequest, context: Context
     ) -> gallery_service_pb2.Enrollment:
         """Describe an enrollment."""
-        enrollment = await self._enrollments.get(conversion.enrollment_name_from_proto("name", request.name))
+        enrollment = await self._matching().enrollments.get(conversion.enrollment_name_from_proto("name", request.name))
         return conversion.enrollment_to_proto(enrollment)
 
     async def ListEnrollments(  # noqa: N802
@@ -112,7 +106,9 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     ) -> gallery_service_pb2.ListEnrollmentsResponse:
         """List enrollments."""
         gallery, subject = conversion.enrollment_filter_from_proto(request)
-        enrollments, token = await self._enrollments.page(gallery, subject, request.page_size, request.page_token)
+        enrollments, token = await self._matching().enrollments.page(
+            gallery, subject, request.page_size, request.page_token
+        )
         return gallery_service_pb2.ListEnrollmentsResponse(
             enrollments=[conversion.enrollment_to_proto(enrollment) for enrollment in enrollments],
             next_page_token=token,
@@ -122,7 +118,7 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_service_pb2.DeleteEnrollmentRequest, context: Context
     ) -> gallery_service_pb2.DeleteEnrollmentResponse:
         """Erase an enrollment."""
-        await self._enrollments.erase(conversion.enrollment_name_from_proto("name", request.name))
+        await self._matching().enrollments.erase(conversion.enrollment_name_from_proto("name", request.name))
         return gallery_service_pb2.DeleteEnrollmentResponse()
 
     async def ListSubjects(  # noqa: N802
@@ -130,7 +126,9 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     ) -> gallery_service_pb2.ListSubjectsResponse:
         """List subjects."""
         gallery = conversion.gallery_name_from_proto("parent", request.parent)
-        subjects, token = await self._enrollments.page_subjects(gallery, request.page_size, request.page_token)
+        subjects, token = await self._matching().enrollments.page_subjects(
+            gallery, request.page_size, request.page_token
+        )
         return gallery_service_pb2.ListSubjectsResponse(
             subjects=[conversion.subject_to_proto(subject) for subject in subjects], next_page_token=token
         )
@@ -139,22 +137,23 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
         self, request: gallery_service_pb2.DeleteSubjectRequest, context: Context
     ) -> gallery_service_pb2.DeleteSubjectResponse:
         """Erase a subject."""
-        count = await self._enrollments.erase_subject(conversion.subject_name_from_proto("name", request.name))
+        count = await self._matching().enrollments.erase_subject(
+            conversion.subject_name_from_proto("name", request.name)
+        )
         return gallery_service_pb2.DeleteSubjectResponse(enrollment_count=count)
 
 
 class MatchingServicer(matching_service_pb2_grpc.MatchingServiceServicer):
     """See matching_service.proto."""
 
-    def __init__(self, comparisons: Comparisons, search: GallerySearch) -> None:
-        self._comparisons = comparisons
-        self._search = search
+    def __init__(self, matching: Callable[[], Matching]) -> None:
+        self._matching = matching
 
     async def CompareTemplates(  # noqa: N802
         self, request: matching_service_pb2.CompareTemplatesRequest, context: Context
     ) -> matching_service_pb2.CompareTemplatesResponse:
         """Compare 1:1."""
-        batches = await self._comparisons.compare(*conversion.comparison_from_proto(request))
+        batches = await self._matching().comparisons.compare(*conversion.comparison_from_proto(request))
         return matching_service_pb2.CompareTemplatesResponse(
             score_batches=[scores_to_proto(batch) for batch in batches]
         )
@@ -164,6 +163,6 @@ class MatchingServicer(matching_service_pb2_grpc.MatchingServiceServicer):
     ) -> AsyncIterator[matching_service_pb2.SearchGalleryResponse]:
         """Search 1:N."""
         gallery, probe, known_etags = conversion.search_from_proto(request)
-        async with aclosing(self._search.search(gallery, probe)) as parts:
+        async with aclosing(self._matching().search.search(gallery, probe)) as parts:
             async for part in parts:
                 yield conversion.search_part_to_proto(part, known_etags)

@@ -46,6 +46,15 @@ class MatchingSettings(ServerSettings):
         ge=64 * MEBIBYTE,
         description="bytes of memory for packed segments, at least 67108864; a quarter is for those that do not stay",
     )
+    search_memory_bytes: int = Field(
+        1024 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        description="bytes of memory for expanded probes and answers, at least 67108864. A search takes 16 bytes per "
+        "dimension and slot, and while it begins six times as much; one that needs more than all of it runs alone",
+    )
+    waiting_searches: int = Field(
+        256, ge=0, le=100_000, description="how many searches may wait for that memory before others are refused"
+    )
     remembered_slots: int = Field(
         4_000_000, ge=4096, description="how many enrollments' places are remembered between searches, from 4096"
     )

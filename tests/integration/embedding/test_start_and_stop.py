@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 from tests.integration.embedding.conftest import TIMEOUT_S, EmbeddingService
 
@@ -21,6 +23,16 @@ def test_a_service_that_cannot_work_ends_and_says_why(
     service.start()
     assert service.wait_for_exit() == EXIT_CONFIGURATION
     assert problem in service.log
+    assert "Traceback" not in service.log
+
+
+def test_a_taken_port_is_one_plain_line_and_exit_code_78(service: EmbeddingService) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service.settings = {"VEILFACE_LISTEN": address}
+        service.start()
+        assert service.wait_for_exit() == EXIT_CONFIGURATION
+    assert address in service.log
     assert "Traceback" not in service.log
 
 

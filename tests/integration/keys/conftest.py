@@ -126,6 +126,10 @@ class KeyService:
     def stop(self) -> int:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+        return self.wait_for_exit()
+
+    def wait_for_exit(self) -> int:
+        assert self._process is not None
         return self._process.wait(TIMEOUT_S)
 
     def kill(self) -> None:

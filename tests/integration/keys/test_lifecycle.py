@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_health.v1 import health_pb2
 
 from veilface.common.errors import Reason
+from veilface.common.process import EXIT_CONFIGURATION
 from veilface.common.status import error_from_rpc
 from veilface.keys.offline import main as offline
 from veilface.keys.v1 import key_service_pb2 as pb
@@ -250,3 +252,13 @@ def test_the_seed_of_a_transform_goes_to_the_embedding_service_only(service: Any
         stub = service.stub(other)
         assert reason_of(lambda stub=stub: stub.GetTransformSeed(seed, timeout=TIMEOUT_S)) is Reason.IDENTITY_DENIED
     assert answer.seed.hex() not in service.log
+
+
+def test_a_taken_port_is_one_plain_line_and_exit_code_78(service: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service.settings = {"VEILFACE_LISTEN": address}
+        service.start(wait_for_serving=False)
+        assert service.wait_for_exit() == EXIT_CONFIGURATION
+    assert address in service.log
+    assert "Traceback" not in service.log

@@ -159,6 +159,8 @@ class Replica:
         sizes = {
             "memory_bytes": 256 << 20,
             "window_bytes": 64 << 20,
+            "search_bytes": 256 << 20,
+            "waiting_searches": 256,
             "remembered_slots": 1_000_000,
             "ticket_lifetime_s": 120,
             "publish_quiet_s": 0.05,
@@ -172,17 +174,12 @@ class Replica:
         registrations = [
             Registration(
                 gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-                GalleryServicer(
-                    self.matching.galleries,
-                    self.matching.enrollments,
-                    self.matching.imports,
-                    self.matching.rotation,
-                ),
+                GalleryServicer(lambda: self.matching),
                 gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server,
             ),
             Registration(
                 matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
-                MatchingServicer(self.matching.comparisons, self.matching.search),
+                MatchingServicer(lambda: self.matching),
                 matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
             ),
         ]

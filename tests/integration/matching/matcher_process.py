@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -71,9 +72,21 @@ class MatcherProcess:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
-    @property
-    def pid(self):
-        return self._process.pid
+    def resident_bytes(self):
+        """How much memory it holds now."""
+        return self._status_bytes("VmRSS")
+
+    def peak_bytes(self):
+        """The most that it held since `forget_peak`."""
+        return self._status_bytes("VmHWM")
+
+    def forget_peak(self):
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def _status_bytes(self, field):
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith(f"{field}:"))
+        return int(line.split()[1]) * 1024
 
     def set(self, **environment):
         """Change its environment for the next start."""

@@ -1,7 +1,6 @@
 """Bulk import into the service as a process of its own: mutual TLS, kill -9, and how much memory a search takes."""
 
 import asyncio
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -84,17 +83,6 @@ def probe():
     return drawn / np.linalg.norm(drawn)
 
 
-def resident_bytes(pid, field):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(field)
-
-
-def forget_peak(pid):
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
 async def test_an_import_goes_on_after_the_service_was_killed_between_segments(matcher, keyset, probe):
     crowd = crowd_of(3)
     await matcher.start_ready()
@@ -151,11 +139,11 @@ async def peak_growth(matcher, keyset, probe, crowd):
     """By how much two searches of the large gallery raise the peak of a process that has searched the small one."""
     await matcher.start_ready()
     await search(matcher, keyset, probe, "few")
-    before = resident_bytes(matcher.pid, "VmRSS")
-    forget_peak(matcher.pid)
+    before = matcher.resident_bytes()
+    matcher.forget_peak()
     for _ in range(2):
         scores, _ = await search(matcher, keyset, probe)
         assert np.abs(scores - crowd.astype(np.float64) @ probe).max() < 1e-3
-    peak = resident_bytes(matcher.pid, "VmHWM")
+    peak = matcher.peak_bytes()
     await matcher.stop()
     return peak - before

@@ -1,6 +1,7 @@
 """The service as a process of its own: mutual TLS, readiness, kill -9, drain."""
 
 import asyncio
+import socket
 import sqlite3
 from contextlib import asynccontextmanager
 
@@ -8,8 +9,10 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from veilface.common.errors import Reason
+from veilface.common.process import EXIT_CONFIGURATION
 from veilface.common.status import error_from_rpc
 from veilface.matching.v1 import (
     gallery_service_pb2,
@@ -130,8 +133,41 @@ async def test_every_acknowledged_enrollment_survives_kill_9_and_nothing_is_half
     connection.close()
 
 
+async def test_a_taken_port_is_one_plain_line_and_exit_code_78(matcher):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        matcher.set(VEILFACE_LISTEN=address)
+        with pytest.raises(AssertionError, match=address):
+            await matcher.start()
+    assert await matcher.stop() == EXIT_CONFIGURATION
+    assert "Traceback" not in matcher.log.read_text()
+
+
+async def test_it_listens_and_is_not_ready_while_the_record_store_is_away(matcher, tmp_path):
+    connection = sqlite3.connect(tmp_path / "matching.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    await matcher.start()
+    async with matcher.channel() as channel, asyncio.timeout(CALL_TIMEOUT_S):
+        watch = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        galleries = gallery_service_pb2_grpc.GalleryServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="database") as caught:
+            await galleries.ListGalleries(gallery_service_pb2.ListGalleriesRequest())
+        assert error_from_rpc(caught.value).reason is Reason.NOT_READY
+        connection.execute("ROLLBACK")
+        connection.close()
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVING
+        await galleries.ListGalleries(gallery_service_pb2.ListGalleriesRequest())
+
+
+async def test_it_stops_when_asked_to_while_the_record_store_is_away(matcher):
+    matcher.set(VEILFACE_DATABASE_URL="postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    await matcher.start()
+    assert await matcher.stop() == 0
+
+
 async def test_a_wrong_setting_is_named_and_nothing_starts(matcher):
     matcher._environment.pop("VEILFACE_TRUST_STORE")
     with pytest.raises(AssertionError, match="VEILFACE_TRUST_STORE"):
         await matcher.start()
-    assert await matcher.stop() == 78
+    assert await matcher.stop() == EXIT_CONFIGURATION

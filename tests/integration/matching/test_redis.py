@@ -71,9 +71,16 @@ async def test_a_lost_entry_is_rebuilt(run_replica, url, people, face, assert_cl
     async with run_replica(url) as first:
         await enroll_all(first, people)
     async with run_replica(url) as second:
-        for key in cached(second, what):
-            second.redis.delete(key)
+        lost = cached(second, what)
+        assert lost
+        second.redis.delete(*lost)
         assert_close((await second.scores(face))[0], people, face)
+        await second.matching.sweeper.sweep()
+        await second.settle()
+        assert len(cached(second, what)) == len(lost)
+    async with run_replica(url) as third:
+        _, statistics = await third.scores(face)
+        assert statistics.segments_from_cache == 1
 
 
 @pytest.mark.parametrize("what", [b":listing", b":piece:", b":pieces"])

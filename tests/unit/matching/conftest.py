@@ -1,6 +1,8 @@
 """A matching service over a real record store, with a scheme that encrypts nothing: its templates are float64."""
 
+import asyncio
 import hashlib
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -55,13 +57,24 @@ class PlainSegment:
 
 
 class PlainComparer:
-    """Counts what it is asked for."""
+    """Counts what it is asked for.
+
+    Attributes:
+        passes: How many segments each pass was about.
+        probe_counts: How many probes each pass was for.
+        expanded: How many probes were made ready.
+        may_pass: Not set: every pass waits for it.
+    """
 
     def __init__(self, capacity=4, supports_search=True):
         self.capacity = capacity
         self.supports_search = supports_search
         self.comparisons = 0
         self.passes = []
+        self.probe_counts = []
+        self.expanded = 0
+        self.may_pass = threading.Event()
+        self.may_pass.set()
 
     def check_template(self, ciphertext, space, use):
         if len(ciphertext) != 1 + 8 * space.dimension or ciphertext[:1] != use.value[:1].encode():
@@ -72,6 +85,7 @@ class PlainComparer:
         return np.array([_vector(reference) @ _vector(probe)]).tobytes()
 
     def prepare_probe(self, probe, space, use):
+        self.expanded += 1
         return _vector(probe)
 
     def new_segment(self, space):
@@ -83,7 +97,9 @@ class PlainComparer:
         return PlainSegment(self.capacity, np.frombuffer(data).reshape(self.capacity, DIMENSION).copy())
 
     def search_many(self, probes, segments, slots):
+        assert self.may_pass.wait(20)
         self.passes.append(len(segments))
+        self.probe_counts.append(len(probes))
         return [
             [(segment.rows[chosen] @ probe).tobytes() for segment, chosen in zip(segments, slots, strict=True)]
             for probe in probes
@@ -148,6 +164,7 @@ class DictCache:
 
     entries: dict = field(default_factory=dict)
     is_down: bool = False
+    finds: int = 0
     loads: int = 0
     stores: int = 0
     origin: Origin = Origin.REDIS
@@ -159,6 +176,7 @@ class DictCache:
         return self.is_down or place in self.entries
 
     def find(self, place, terms):
+        self.finds += 1
         if self.is_down or place not in self.entries:
             return None
         content, serialized = self.entries[place]
@@ -174,7 +192,7 @@ class DictCache:
         if self.is_down:
             return False
         self.stores += 1
-        self.entries[place] = (content, serialized)
+        self.entries[place] = (content, bytes(serialized))
         return True
 
     def drop(self, place):
@@ -229,7 +247,7 @@ class Embedder:
         return self.template(vector, TemplateUse.REFERENCE, **changes)
 
     def probe(self, vector, **changes):
-        return self.template(vector, TemplateUse.PROBE, **changes)
+        return self.template(vector, changes.pop("use", TemplateUse.PROBE), **changes)
 
 
 class World:
@@ -259,7 +277,7 @@ class World:
         backends = Backends(
             database=self.database,
             identity=read_identity(self.database),
-            caches=[shared],
+            caches=shared if isinstance(shared, list) else [shared],
             keys=self.keys,
             reencryption=self.reencryption,
             load_comparer=lambda _: comparer,
@@ -273,6 +291,8 @@ class World:
         sizes = {
             "memory_bytes": 1 << 20,
             "window_bytes": 1 << 19,
+            "search_bytes": 256 << 20,
+            "waiting_searches": 256,
             "remembered_slots": 10_000,
             "ticket_lifetime_s": 120,
             "publish_quiet_s": 0.01,
@@ -313,6 +333,14 @@ class World:
     def ticket(self, signed):
         trust = TrustStore({MATCHING_IDENTITY: [self.signer.public_key_bytes]})
         return verify_scores(trust, signed, datetime.now(UTC))
+
+    async def until_expanded(self, count):
+        """Wait until so many probes are ready, and what they go on to is under way."""
+        async with asyncio.timeout(20):
+            while self.comparer.expanded < count:
+                await asyncio.sleep(0.005)
+        await self.compute.run(int)
+        await asyncio.sleep(0.02)
 
     async def settle(self):
         """Wait until what goes on in the background is done."""

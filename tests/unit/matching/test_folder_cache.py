@@ -1,8 +1,13 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from veilface.crypto.contract import TemplateSpace
+from veilface.matching.domain.blobs.mapping import file_sha256
 from veilface.matching.domain.records import SegmentPlace
+from veilface.matching.domain.segments import folder_cache
 from veilface.matching.domain.segments.content import SegmentContent
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.packed import PackingTerms
@@ -35,7 +40,7 @@ def test_a_segment_outlives_the_process(cache, tmp_path, events):
     again = FolderSegmentCache(tmp_path / "segments", IDENTITY, events)
     cached = again.find(PLACE, TERMS)
     assert cached.content.digest == content(1, 2).digest
-    assert bytes(again.load(cached)) == b"segment"
+    assert bytes(again.load(cached).view) == b"segment"
     assert (again.has(PLACE), again.has(OTHER)) == (True, False)
     assert again.own_places() == [PLACE]
 
@@ -44,8 +49,8 @@ def test_a_newer_segment_takes_the_place_of_an_older_one_that_stays_readable_whe
     cache.store(PLACE, TERMS, content(1), b"older")
     mapped = cache.load(cache.find(PLACE, TERMS))
     cache.store(PLACE, TERMS, content(1, 2), b"newer")
-    assert bytes(mapped) == b"older"
-    assert bytes(cache.load(cache.find(PLACE, TERMS))) == b"newer"
+    assert bytes(mapped.view) == b"older"
+    assert bytes(cache.load(cache.find(PLACE, TERMS)).view) == b"newer"
     assert len(files(tmp_path, ".segment")) == 1
 
 
@@ -55,7 +60,7 @@ def test_a_dropped_segment_is_gone_and_the_others_are_not(cache, tmp_path):
     assert cache.drop(PLACE)
     assert cache.find(PLACE, TERMS) is None
     assert cache.own_places() == [OTHER]
-    assert bytes(cache.load(cache.find(OTHER, TERMS))) == b"segment"
+    assert bytes(cache.load(cache.find(OTHER, TERMS)).view) == b"segment"
     assert len(files(tmp_path, "")) == 1 + 2
 
 
@@ -83,11 +88,41 @@ def test_a_cut_off_or_empty_file_is_no_segment(cache, tmp_path, ending):
         cache.drop(PLACE)
 
 
-def test_a_lost_file_is_no_segment(cache, tmp_path):
+def test_a_lost_file_is_no_segment_and_not_listed_any_more(cache, tmp_path):
     cache.store(PLACE, TERMS, content(1), b"segment")
     (path,) = files(tmp_path, ".segment")
     path.unlink()
+    assert cache.has(PLACE)
     assert cache.load(cache.find(PLACE, TERMS)) is None
+    assert not cache.has(PLACE)
+
+
+def test_the_digest_of_a_file_is_checked_once_until_the_file_changes(cache, tmp_path, events, monkeypatch):
+    checked = []
+
+    def counting(path):
+        checked.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr(folder_cache, "file_sha256", counting)
+    cache.store(PLACE, TERMS, content(1), b"segment")
+    cached = cache.find(PLACE, TERMS)
+    assert cache.load(cached) is cache.load(cached)
+    assert len(checked) == 1
+    (path,) = files(tmp_path, ".segment")
+    path.write_bytes(b"another")
+    assert cache.load(cached) is None
+    assert len(checked) == 2
+    assert events.refused == 1
+
+
+def test_a_dropped_segment_leaves_the_disk_although_it_was_mapped(cache, tmp_path):
+    cache.store(PLACE, TERMS, content(1), b"segment")
+    mapping = weakref.ref(cache.load(cache.find(PLACE, TERMS)))
+    assert mapping() is not None
+    cache.drop(PLACE)
+    gc.collect()
+    assert mapping() is None
 
 
 def test_another_segments_listing_is_refused(cache, tmp_path, events):

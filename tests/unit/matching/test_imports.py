@@ -1,5 +1,6 @@
 """Bulk import over a real record store and a real folder; the scheme encrypts nothing."""
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime
 
@@ -434,6 +435,50 @@ async def test_a_gallery_larger_than_the_memory_is_searched_in_windows_from_disk
     world.events.origins.clear()
     world.comparer.passes.clear()
     await assert_scores(world, everybody, probe)
-    assert world.comparer.passes == [3, 2, 2, 2, 1]
+    # One stays in memory; of the others, one is scored while the next is brought.
+    assert world.comparer.passes == [2, 1, 1, 1, 1, 1, 1, 1, 1]
     assert world.events.origins == [Origin.MEMORY] + [Origin.DISK] * 9
     assert world.matching.library.memory.used_bytes == segment_bytes
+
+
+async def test_all_imported_enrollments_of_a_subject_are_compared_in_one_pass(world, people, probe):
+    await add(world, people[:4], ["anna", "ben", "anna", "chloe"])
+    await add(world, people[4:8], ["ben", "anna", "ben", "chloe"], "two")
+    world.comparer.passes.clear()
+    world.comparer.expanded = 0
+    expected = [people[number] @ probe for number in (0, 2, 5)]
+    assert await one_to_one(world, probe, STAFF.subject("anna")) == pytest.approx(expected)
+    assert world.comparer.passes == [3]
+    assert world.comparer.expanded == 1
+
+
+async def test_a_comparison_with_an_imported_enrollment_does_not_wait_behind_every_search(world, people, probe):
+    await add(world, people[:4], ids(4))
+    world.comparer.may_pass.clear()
+    searches = []
+    for number in range(3):
+        # Of another generation each, so that they share nothing.
+        await add(world, people[4:8], ids(4, first=4 * number + 5), f"request-{number}")
+        searches.append(asyncio.create_task(world.scores(probe)))
+        await world.until_expanded(number + 1)
+    comparing = asyncio.create_task(one_to_one(world, probe, STAFF.enrollment(1)))
+    scoring = world.matching.search._scans._scoring
+    async with asyncio.timeout(20):
+        while (len(scoring._long), len(scoring._short)) != (2, 1):
+            await asyncio.sleep(0.005)
+    world.comparer.may_pass.set()
+    assert await comparing == pytest.approx([people[0] @ probe])
+    await asyncio.gather(*searches)
+    assert world.comparer.passes[1] == 1
+
+
+async def test_a_comparison_with_an_imported_enrollment_waits_for_its_memory(make_import_world, people, probe):
+    world = await make_import_world(search_bytes=1, waiting_searches=0)
+    await add(world, people[:4], ids(4))
+    world.comparer.may_pass.clear()
+    search = asyncio.create_task(world.scores(probe))
+    await world.until_expanded(1)
+    call = world.matching.comparisons.compare(world.embedder.probe(probe), STAFF.enrollment(1))
+    assert await refusal(call, ResourceExhaustedError) is Reason.OVERLOADED
+    world.comparer.may_pass.set()
+    await search

@@ -155,16 +155,25 @@ async def test_a_search_that_loses_an_enrollment_before_it_is_read_answers_about
     assert_scores(await reader.scores(probe), gallery, probe, erased={2})
 
 
-async def test_a_search_that_loses_enrollments_in_the_middle_is_to_be_tried_again(make_world):
+async def test_a_search_that_loses_enrollments_in_the_middle_is_to_be_tried_again(make_world, monkeypatch):
     world = make_world(window_bytes=1, memory_bytes=2)
     await world.create()
     gallery = vectors(8)
     await enroll_all(world, gallery)
     await world.settle()
     world.shared.entries.clear()
+    obtain, may_go_on = world.matching.library.obtain, asyncio.Event()
+
+    async def obtain_slowly(snapshot):
+        if snapshot.place.number:
+            await may_go_on.wait()
+        return await obtain(snapshot)
+
+    monkeypatch.setattr(world.matching.library, "obtain", obtain_slowly)
     parts = world.matching.search.search(STAFF, world.embedder.probe(gallery[0]))
     await anext(parts)
     await world.matching.enrollments.erase(STAFF.enrollment(7))
+    may_go_on.set()
     with pytest.raises(UnavailableError) as caught:
         [part async for part in parts]
     assert caught.value.reason is Reason.GALLERY_CHANGED

@@ -102,9 +102,9 @@ def test_a_segment_larger_than_the_budget_is_not_admitted():
     assert memory.places == [place(0)]
 
 
-def test_drops_are_counted():
+def test_it_is_told_whether_there_was_room():
     memory = SegmentMemory(60)
-    memory.put(place(0), Sized(40))
-    assert memory.drops == 0
-    memory.put(place(1), Sized(40))
-    assert memory.drops == 1
+    assert memory.put(place(0), Sized(40))
+    assert memory.put(place(0), Sized(50))
+    assert not memory.put(place(1), Sized(40))
+    assert not memory.put(place(2), Sized(70))

@@ -4,7 +4,9 @@ import asyncio
 
 import numpy as np
 import pytest
+from tests.unit.matching.conftest import DictCache
 
+from veilface.common.errors import Reason, ResourceExhaustedError
 from veilface.common.names import GalleryName
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.cache import Origin
@@ -221,6 +223,8 @@ async def test_a_segment_with_something_erased_is_not_published(make_world):
     one.shared.entries.clear()
     await two.scores(vectors(1)[0])
     await one.matching.enrollments.erase(STAFF.enrollment(2))
+    # It publishes the clean segment.
+    await one.settle()
     one.shared.entries.clear()
     await two.settle()
     assert two.shared.entries == {}
@@ -293,3 +297,79 @@ async def test_evaluation_keys_are_fetched_once(world):
     await enroll_all(world, vectors(4))
     await asyncio.gather(*(world.scores(vectors(1)[0]) for _ in range(4)))
     assert world.keys.fetches == 1
+
+
+async def test_beyond_the_memory_what_is_kept_stays_and_the_rest_comes_from_the_cache(make_world):
+    segment_bytes = 4 * 4 * 8
+    first = make_world()
+    await first.create()
+    gallery, probe = vectors(20), vectors(1, seed=9)[0]
+    await enroll_all(first, gallery)
+    await first.settle()
+    small = make_world(memory_bytes=5 * segment_bytes, window_bytes=2 * segment_bytes)
+    await small.scores(probe)
+    for _ in range(3):
+        small.events.origins.clear()
+        assert await small.scores(probe) == approximately(gallery, probe)
+        assert small.events.origins == [Origin.MEMORY] * 3 + [Origin.REDIS] * 2
+
+
+async def test_what_is_packed_but_does_not_fit_into_memory_is_published_and_not_packed_again(make_world):
+    first = make_world()
+    await first.create()
+    gallery, probe = vectors(8), vectors(1, seed=9)[0]
+    await enroll_all(first, gallery)
+    await first.settle()
+    first.shared.entries.clear()
+    segment_bytes = 4 * 4 * 8
+    small = make_world(memory_bytes=segment_bytes, window_bytes=segment_bytes)
+    for _ in range(2):
+        assert await small.scores(probe) == approximately(gallery, probe)
+    assert small.events.packed == 8
+    assert small.events.origins == [Origin.ROWS] * 2 + [Origin.REDIS] * 2
+
+
+async def test_the_nearest_cache_that_has_everything_is_the_only_one_asked(make_world):
+    near, far = DictCache(), DictCache()
+    first = make_world(shared_cache=[near, far])
+    await first.create()
+    gallery, probe = vectors(4), vectors(1, seed=9)[0]
+    await enroll_all(first, gallery)
+    await first.settle()
+    far.finds = 0
+    second = make_world(shared_cache=[near, far])
+    assert await second.scores(probe) == approximately(gallery, probe)
+    assert (near.loads, far.finds, far.loads) == (1, 0, 0)
+    near.entries.clear()
+    third = make_world(shared_cache=[near, far])
+    assert await third.scores(probe) == approximately(gallery, probe)
+    assert far.loads == 1
+
+
+async def test_what_only_a_far_cache_has_is_put_into_the_near_one_even_if_memory_is_full(make_world):
+    near, far = DictCache(), DictCache()
+    first = make_world(shared_cache=[far])
+    await first.create()
+    gallery, probe = vectors(8), vectors(1, seed=9)[0]
+    await enroll_all(first, gallery)
+    await first.settle()
+    segment_bytes = 4 * 4 * 8
+    small = make_world(shared_cache=[near, far], memory_bytes=segment_bytes, window_bytes=segment_bytes)
+    assert await small.scores(probe) == approximately(gallery, probe)
+    assert await small.scores(probe) == approximately(gallery, probe)
+    assert (near.loads, far.loads) == (2, 2)
+
+
+async def test_the_sweeper_goes_on_after_an_overload(make_world, monkeypatch):
+    world = make_world(sweep_s=0.01)
+    rounds = []
+
+    async def overloaded(*_):
+        rounds.append(len(rounds))
+        raise ResourceExhaustedError(Reason.OVERLOADED, "all are busy")
+
+    monkeypatch.setattr(world.matching.sweeper._caches, "drop", overloaded)
+    world.matching.sweeper.start()
+    async with asyncio.timeout(20):
+        while len(rounds) < 3:
+            await asyncio.sleep(0.01)

@@ -42,6 +42,8 @@ def test_what_is_needed_is_asked_for_by_name(environment, name):
     ("name", "value"),
     [
         ("VEILFACE_SEGMENT_MEMORY_BYTES", "1000"),
+        ("VEILFACE_SEARCH_MEMORY_BYTES", "1000"),
+        ("VEILFACE_WAITING_SEARCHES", "-1"),
         ("VEILFACE_TICKET_LIFETIME_S", "0"),
         ("VEILFACE_REDIS_CERTIFICATE", "/etc/redis.pem"),
         ("VEILFACE_CACHE_TTL_S", "-1"),

@@ -22,8 +22,10 @@ _PASSED_ON = (
     "log_level",
     "log_format",
     "research",
+    "search_memory_bytes",
     "segment_memory_bytes",
     "threshold_file",
+    "waiting_searches",
     "workers",
 )
 

@@ -1,16 +1,19 @@
 """1:1 against imported enrollments: they have no template of their own, so their slot of the segment is searched."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import numpy as np
 
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.pool import BoundedPool
-from veilface.crypto.contract import TemplateComparer
+from veilface.crypto.contract import PreparedProbe, TemplateComparer
 from veilface.matching.domain.patience import run_patiently
-from veilface.matching.domain.records import ImportedSlot
+from veilface.matching.domain.records import ImportedSlot, SegmentPlace
+from veilface.matching.domain.search.cost import SearchCost
+from veilface.matching.domain.search.room import Room
 from veilface.matching.domain.search.scoring import ScoringPass
-from veilface.matching.domain.segments.library import SegmentLibrary
+from veilface.matching.domain.search.windows import SegmentWindows, Window
 from veilface.matching.domain.store.snapshots import SegmentSnapshot, SnapshotRecords
 from veilface.matching.domain.templates import VouchedTemplate
 
@@ -20,8 +23,9 @@ class ImportedComparisons:
 
     Args:
         snapshots: What is in the segments.
-        library: Has the segments.
+        windows: Bring the segments.
         scoring: Makes the passes.
+        room: The memory that searches share; this is a small one.
         compute: Where probes are made ready.
         storage: Where blocking reads run.
     """
@@ -29,14 +33,16 @@ class ImportedComparisons:
     def __init__(
         self,
         snapshots: SnapshotRecords,
-        library: SegmentLibrary,
+        windows: SegmentWindows,
         scoring: ScoringPass,
+        room: Room,
         compute: BoundedPool,
         storage: BoundedPool,
     ) -> None:
         self._snapshots = snapshots
-        self._library = library
+        self._windows = windows
         self._scoring = scoring
+        self._room = room
         self._compute = compute
         self._storage = storage
 
@@ -48,23 +54,47 @@ class ImportedComparisons:
         Raises:
             UnavailableError: GALLERY_CHANGED if one was erased or moved meanwhile.
             DataLossError: If the imported segment is damaged.
+            ResourceExhaustedError: OVERLOADED if too many searches wait already.
         """
         if not wanted:
             return []
         statement = probe.statement
-        prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, statement.space, statement.use)
-        ciphertexts = []
+        snapshots = await self._snapshots_of(wanted, statement.key_version)
+        cost = await self._compute.run(
+            SearchCost.of, comparer, statement.space, statement.use, len(wanted), len(wanted)
+        )
+        found: dict[ImportedSlot, bytes] = {}
+        async with self._room.take(cost.expand_bytes) as share:
+            prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, statement.space, statement.use)
+            share.shrink(cost.score_bytes)
+            async with aclosing(self._windows.walk(list(snapshots.values()), cost.segment_bytes)) as windows:
+                async for window in windows:
+                    found |= await self._pass(comparer, prepared, window, wanted)
+        return [found[each] for each in wanted]
+
+    async def _snapshots_of(
+        self, wanted: Sequence[ImportedSlot], key_version: str
+    ) -> dict[SegmentPlace, SegmentSnapshot]:
+        found: dict[SegmentPlace, SegmentSnapshot] = {}
         for each in wanted:
-            snapshot = await run_patiently(self._storage, self._snapshots.segment, each.place)
-            if snapshot is None or not _holds(snapshot, each, statement.key_version):
+            snapshot = found.get(each.place)
+            if snapshot is None:
+                snapshot = await run_patiently(self._storage, self._snapshots.segment, each.place)
+            if snapshot is None or not _holds(snapshot, each, key_version):
                 raise UnavailableError(Reason.GALLERY_CHANGED, "the gallery was changed while it was read; try again")
-            packed, _ = await self._library.obtain(snapshot)
-            slots = [np.array([each.slot], dtype=np.intp)]
-            found, _ = await self._scoring.score(comparer, prepared, [packed.segment], slots)
-            ciphertexts += found
-            if self._library.memory.peek(each.place) is not packed:
-                packed.release()
-        return ciphertexts
+            found[each.place] = snapshot
+        return found
+
+    async def _pass(
+        self, comparer: TemplateComparer, probe: PreparedProbe, window: Window, wanted: Sequence[ImportedSlot]
+    ) -> dict[ImportedSlot, bytes]:
+        """One pass for everything that is wanted of a window: a segment counts once for each of its slots."""
+        packed = {snapshot.place: packed for snapshot, packed in zip(window.snapshots, window.packed, strict=True)}
+        here = [each for each in wanted if each.place in packed]
+        segments = [packed[each.place].segment for each in here]
+        slots = [np.array([each.slot], dtype=np.intp) for each in here]
+        (ciphertexts,), _ = await self._scoring.score(comparer, [probe], segments, slots, is_short=True)
+        return dict(zip(here, ciphertexts, strict=True))
 
 
 def _holds(snapshot: SegmentSnapshot, wanted: ImportedSlot, key_version: str) -> bool:

@@ -1,4 +1,4 @@
-"""Bounds that the protos promise."""
+"""Bounds that the protos promise, and those that the machine sets."""
 
 from typing import Final
 
@@ -11,3 +11,5 @@ MAX_PAGE_SIZE: Final = 1000
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_KNOWN_ETAGS: Final = 4096
 MAX_IMPORT_PIECE_BYTES: Final = 1 << 20
+MAPPED_SEGMENTS: Final = 8192
+"""Of imported segments, and of those in the local folder: each holds a file descriptor."""

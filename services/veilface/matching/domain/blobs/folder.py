@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 import structlog
 
 from veilface.common.errors import DataLossError, Reason, UnavailableError
-from veilface.matching.domain.blobs.mapping import BlobMapping
+from veilface.matching.domain.blobs.mapping import BlobMapping, file_sha256, fingerprint
 from veilface.matching.domain.records import BlobReference
 
 _BLOB_NAME: Final = re.compile(r"([0-9a-f]{64})\.segment")
@@ -59,7 +59,7 @@ class BlobFolder:
         verified = self.verify(gallery_uid, blob)
         try:
             mapping = BlobMapping(path)
-            if _fingerprint(path) != verified:
+            if fingerprint(path) != verified:
                 raise _damaged(path, "it changed while it was opened")
         except (OSError, ValueError) as error:
             raise _damaged(path, "it went while it was opened") from error
@@ -73,7 +73,7 @@ class BlobFolder:
         """
         path = self._path(gallery_uid, blob.sha256)
         try:
-            found = _fingerprint(path)
+            found = fingerprint(path)
             with self._lock:
                 is_verified = self._verified.get(path) == found
             if not is_verified:
@@ -193,18 +193,11 @@ def cannot_write(error: OSError) -> UnavailableError:
     )
 
 
-def _fingerprint(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def _check_digest(path: Path, blob: BlobReference) -> None:
-    with path.open("rb") as file:
-        # Read, not mapped: a large blob must not become resident for this.
-        if os.fstat(file.fileno()).st_size != blob.total_bytes:
-            raise _damaged(path, f"it does not have the {blob.total_bytes} bytes that were imported")
-        if hashlib.file_digest(file, "sha256").digest() != blob.sha256:
-            raise _damaged(path, "its bytes are not those that were imported")
+    if path.stat().st_size != blob.total_bytes:
+        raise _damaged(path, f"it does not have the {blob.total_bytes} bytes that were imported")
+    if file_sha256(path) != blob.sha256:
+        raise _damaged(path, "its bytes are not those that were imported")
 
 
 def _damaged(path: Path, problem: str) -> DataLossError:

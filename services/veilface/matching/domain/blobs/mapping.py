@@ -1,11 +1,8 @@
-"""A blob in this process's address space: how much of it is resident is decided here."""
+"""A segment's file in this process's address space: how much of it is resident is decided here."""
 
+import hashlib
 import mmap
 from pathlib import Path
-from typing import Final
-
-# Linux 5.14; Python names it from 3.14 on.
-_MADV_POPULATE_READ: Final = 22
 
 
 class BlobMapping:
@@ -34,3 +31,15 @@ class BlobMapping:
     def release(self) -> None:
         """Give the resident pages back; they come again from the page cache or the disk when they are read."""
         self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def fingerprint(path: Path) -> tuple[int, ...]:
+    """What names this state of a file: who has seen its digest need not read it again. Raises OSError."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def file_sha256(path: Path) -> bytes:
+    """The digest of a file. It is read, not mapped: a large one must not become resident for this. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -11,13 +11,12 @@ from veilface.common.errors import DataLossError, InvalidCiphertextError, Reason
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer
 from veilface.matching.domain.blobs.folder import BlobFolder
+from veilface.matching.domain.limits import MAPPED_SEGMENTS
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import BlobReference, SegmentPlace
 from veilface.matching.domain.segments.packed import PackedSegment
 from veilface.matching.domain.store.snapshots import SegmentSnapshot
 
-# Each holds a file descriptor.
-MAPPED_SEGMENTS: Final = 8192
 _VERIFIED_AT_A_TIME: Final = 4
 
 
@@ -94,7 +93,7 @@ class BlobSegments:
                 raise DataLossError(
                     Reason.DATA_LOSS, f"an imported segment is not one of this version: {error.message}"
                 ) from error
-            packed = PackedSegment(snapshot.terms, snapshot.imported, segment, mapping)
+            packed = PackedSegment(snapshot.terms, snapshot.imported, segment, mapping, is_imported=True)
         self._mapped[snapshot.place] = _Mapped(blob, packed)
         return packed
 

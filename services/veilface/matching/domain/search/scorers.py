@@ -1,31 +1,27 @@
 """How the segments of a snapshot are scored: packed, or row by row for schemes without segments."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Protocol
 
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import PreparedProbe, TemplateComparer, TemplateSpace
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import TemplateRow
-from veilface.matching.domain.search.scoring import ScoringPass
+from veilface.matching.domain.search.cost import ROWS_PER_WINDOW, SearchCost
+from veilface.matching.domain.search.room import Share
+from veilface.matching.domain.search.scans import GalleryScans, ScanTerms
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.cache import Origin
-from veilface.matching.domain.segments.library import SegmentLibrary
-from veilface.matching.domain.segments.packed import PackedSegment
-from veilface.matching.domain.store.snapshots import SegmentSnapshot
+from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot
 from veilface.matching.domain.store.templates import TemplateRecords
-
-_ROWS_PER_WINDOW: Final = 64
 
 
 class Scorer(Protocol):
-    """Scores one probe against segments, in their order, some at a time."""
+    """Scores one probe against the segments of a gallery, in their order, some at a time."""
 
-    def score(self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
         """The score ciphertexts of the occupied slots of the next segments, until all are scored.
 
         Raises:
@@ -35,101 +31,43 @@ class Scorer(Protocol):
 
 
 class PackedScorer:
-    """Scores packed segments, as many in one pass as the memory for segments that are not kept allows.
+    """Scores packed segments, together with the other searches of the gallery.
 
     Args:
-        library: Has the segments.
-        scoring: Makes the passes.
+        scans: Make the passes.
         comparer: Of the key version.
-        probe: Expanded.
-        window_bytes: How much the segments of one pass may take beyond those that are kept in memory anyway.
-        windows: Held while there are such segments, so that searches do not take as much each.
+        probe: Ready for a search. It is let go as soon as everything is scored.
+        share: The memory of the search.
+        cost: What of it is needed when.
     """
 
     def __init__(
-        self,
-        library: SegmentLibrary,
-        scoring: ScoringPass,
-        comparer: TemplateComparer,
-        probe: PreparedProbe,
-        window_bytes: int,
-        windows: asyncio.Lock,
+        self, scans: GalleryScans, comparer: TemplateComparer, probe: PreparedProbe, share: Share, cost: SearchCost
     ) -> None:
-        self._library = library
-        self._scoring = scoring
+        self._scans = scans
         self._comparer = comparer
-        self._probe = probe
-        self._window_bytes = window_bytes
-        self._windows = windows
+        self._probe: PreparedProbe | None = probe
+        self._share = share
+        self._cost = cost
 
-    async def score(
-        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
-    ) -> AsyncGenerator[list[bytes]]:
+    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
-        await self._library.verify(segments)
-        done = 0
-        while done < len(segments):
-            # No window is open while the caller is slow to take what is yielded.
-            async with AsyncExitStack() as opened:
-                window = await self._fill(segments[done:], opened, statistics)
-                done += len(window)
-                self._prefetch(segments[done:])
-                try:
-                    ciphertexts = await self._pass(window, statistics)
-                finally:
-                    for snapshot, packed in window:
-                        if self._is_loose(snapshot, packed):
-                            packed.release()
-                # Nothing of it may stay alive while the caller takes its time.
-                del window, snapshot, packed
-            yield ciphertexts
-
-    async def _fill(
-        self, segments: Sequence[SegmentSnapshot], opened: AsyncExitStack, statistics: SearchStatistics
-    ) -> list[tuple[SegmentSnapshot, PackedSegment]]:
-        window: list[tuple[SegmentSnapshot, PackedSegment]] = []
-        memory = self._library.memory
-        loose_bytes = counted = drops = 0
-        has_opened = False
-        for snapshot in segments:
-            packed, origin = await self._library.obtain(snapshot)
-            statistics.origins[origin] += 1
-            window.append((snapshot, packed))
-            if memory.drops != drops:
-                loose_bytes, counted, drops = 0, 0, memory.drops
-            loose_bytes += sum(
-                packed.memory_bytes for snapshot, packed in window[counted:] if self._is_loose(snapshot, packed)
-            )
-            counted = len(window)
-            if loose_bytes and not has_opened:
-                await opened.enter_async_context(self._windows)
-                has_opened = True
-            if loose_bytes >= self._window_bytes:
-                break
-        return window
-
-    def _prefetch(self, segments: Sequence[SegmentSnapshot]) -> None:
-        wanted_bytes = self._window_bytes
-        for snapshot in segments:
-            if wanted_bytes <= 0:
-                return
-            wanted_bytes -= self._library.prefetch(snapshot)
-
-    def _is_loose(self, snapshot: SegmentSnapshot, packed: PackedSegment) -> bool:
-        return self._library.memory.peek(snapshot.place) is not packed
-
-    async def _pass(
-        self, window: list[tuple[SegmentSnapshot, PackedSegment]], statistics: SearchStatistics
-    ) -> list[bytes]:
-        ciphertexts, seconds = await self._scoring.score(
+        if self._probe is None:
+            raise ValueError("everything is scored already")
+        terms = ScanTerms(
+            snapshot.gallery.uid,
+            snapshot.gallery.generation,
+            snapshot.segments,
+            self._cost.segment_bytes,
             self._comparer,
-            self._probe,
-            [packed.segment for _, packed in window],
-            [snapshot.content.slots for snapshot, _ in window],
+            self._cost.shares_passes,
         )
-        statistics.score_time_s += seconds
-        statistics.gallery_bytes += sum(packed.memory_bytes for _, packed in window)
-        return ciphertexts
+        return self._scans.score(terms, self._probe, statistics, self._scored)
+
+    def _scored(self) -> None:
+        # The caller may take its time with the answers; the probe need not wait for that.
+        self._probe = None
+        self._share.shrink(self._cost.answer_bytes)
 
 
 class RowScorer:
@@ -160,12 +98,11 @@ class RowScorer:
         self._compute = compute
         self._storage = storage
 
-    async def score(
-        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics
-    ) -> AsyncGenerator[list[bytes]]:
+    async def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
-        for start in range(0, len(segments), _ROWS_PER_WINDOW):
-            window = segments[start : start + _ROWS_PER_WINDOW]
+        segments = snapshot.segments
+        for start in range(0, len(segments), ROWS_PER_WINDOW):
+            window = segments[start : start + ROWS_PER_WINDOW]
             numbers = [int(snapshot.content.enrollments[0]) for snapshot in window]
             rows = await run_patiently(self._storage, self._templates.read, window[0].place.gallery_uid, numbers)
             if [row.template_sha256 for row in rows] != [_only_template(snapshot) for snapshot in window]:

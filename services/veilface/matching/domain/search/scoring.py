@@ -1,16 +1,14 @@
-"""The pass of probes over segments, in one place. Probes that wait at the same time share one pass.
+"""Passes of probes over segments, one at a time.
 
-A pass reads every packed template once from memory, whoever is asked about, so a pass for several probes costs little
-more memory traffic than a pass for one. There is no timer: while a pass runs, what arrives waits for the next one.
-Nobody waits longer than the passes that were before it, because the oldest waiting probe always chooses what the next
-pass is about.
+A pass uses all threads and the whole bandwidth of the memory, so two at once would only share them. Short passes, for
+1:1 against single slots, take turns with those of galleries instead of waiting behind all of them.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,106 +16,75 @@ from numpy.typing import NDArray
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import PreparedProbe, Segment, TemplateComparer
 
-LARGEST_PASS: Final = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A probe that waits for a pass."""
-
-    comparer: TemplateComparer
-    probe: PreparedProbe
-    segments: Sequence[Segment]
-    slots: Sequence[NDArray[np.intp]]
-    answer: "asyncio.Future[tuple[list[bytes], float]]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    def shares_a_pass_with(self, other: "_Waiting") -> bool:
-        """Whether both are about the same slots of the same segments, with probes of one kind."""
-        return (
-            self.comparer is other.comparer
-            and type(self.probe) is type(other.probe)
-            and len(self.segments) == len(other.segments)
-            and all(mine is theirs for mine, theirs in zip(self.segments, other.segments, strict=True))
-            and all(np.array_equal(mine, theirs) for mine, theirs in zip(self.slots, other.slots, strict=True))
-        )
-
 
 class ScoringPass:
     """Scores probes against segments. For use on one event loop.
 
     Args:
         compute: Where passes run.
-        largest_pass: How many probes share a pass at most.
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        compute: BoundedPool,
-        *,
-        largest_pass: int = LARGEST_PASS,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, compute: BoundedPool, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._compute = compute
-        self._largest_pass = largest_pass
         self._clock = clock
-        self._waiting: list[_Waiting] = []
-        self._runner: asyncio.Task[None] | None = None
+        self._is_busy = False
+        self._was_short = False
+        self._short: deque[asyncio.Future[None]] = deque()
+        self._long: deque[asyncio.Future[None]] = deque()
 
     async def score(
         self,
         comparer: TemplateComparer,
-        probe: PreparedProbe,
+        probes: Sequence[PreparedProbe],
         segments: Sequence[Segment],
         slots: Sequence[NDArray[np.intp]],
-    ) -> tuple[list[bytes], float]:
-        """The score ciphertexts of the given slots of each segment, and the seconds of the pass.
+        *,
+        is_short: bool = False,
+    ) -> tuple[list[list[bytes]], float]:
+        """The score ciphertexts of the given slots, by probe, then segment; and the seconds of the pass.
 
         Raises:
-            ResourceExhaustedError: OVERLOADED if the pool is full when the probe's pass is due.
+            ResourceExhaustedError: OVERLOADED if the pool is full when the pass is due.
         """
-        waiting = _Waiting(comparer, probe, segments, slots)
-        self._waiting.append(waiting)
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
-        try:
-            return await waiting.answer
-        finally:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
+        async with self._turn(is_short):
+            return await self._compute.run(self._score, comparer, probes, segments, slots)
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._pass(self._next())
-        finally:
-            self._runner = None
-            for waiting in self._waiting:
-                waiting.answer.cancel()
-
-    def _next(self) -> list[_Waiting]:
-        """The oldest waiting probe, and the next oldest that can share its pass."""
-        oldest = self._waiting[0]
-        chosen = [each for each in self._waiting if each.shares_a_pass_with(oldest)][: self._largest_pass]
-        self._waiting = [each for each in self._waiting if each not in chosen]
-        return chosen
-
-    async def _pass(self, chosen: list[_Waiting]) -> None:
-        first = chosen[0]
-        try:
-            answers, seconds = await self._compute.run(self._score, first, [each.probe for each in chosen])
-        except Exception as error:  # noqa: BLE001 - it goes to everybody who waits for this pass
-            for each in chosen:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
-            return
-        for each, answer in zip(chosen, answers, strict=True):
-            if not each.answer.done():
-                each.answer.set_result((answer, seconds))
-
-    def _score(self, first: _Waiting, probes: list[PreparedProbe]) -> tuple[list[list[bytes]], float]:
+    def _score(
+        self,
+        comparer: TemplateComparer,
+        probes: Sequence[PreparedProbe],
+        segments: Sequence[Segment],
+        slots: Sequence[NDArray[np.intp]],
+    ) -> tuple[list[list[bytes]], float]:
         begin = self._clock()
-        answers = first.comparer.search_many(probes, first.segments, first.slots)
+        answers = comparer.search_many(probes, segments, slots)
         return answers, self._clock() - begin
+
+    @asynccontextmanager
+    async def _turn(self, is_short: bool) -> AsyncIterator[None]:
+        if self._is_busy:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            (self._short if is_short else self._long).append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()
+                raise
+        self._is_busy, self._was_short = True, is_short
+        try:
+            yield
+        finally:
+            self._next()
+
+    def _next(self) -> None:
+        """Give the turn to the oldest of the other kind, else to the oldest of this kind."""
+        for queue in (self._long, self._short) if self._was_short else (self._short, self._long):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    # It stays busy until the one that waits has had its turn.
+                    turn.set_result(None)
+                    return
+        self._is_busy = False

@@ -1,6 +1,5 @@
 """1:N: a probe against everybody in a gallery, as of one generation."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -14,11 +13,12 @@ from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.comparers import Comparers
+from veilface.matching.domain.search.cost import SearchCost
+from veilface.matching.domain.search.room import Room, Share
+from veilface.matching.domain.search.scans import GalleryScans
 from veilface.matching.domain.search.scorers import PackedScorer, RowScorer, Scorer
-from veilface.matching.domain.search.scoring import ScoringPass
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.directory import Directory
-from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot, SnapshotRecords
 from veilface.matching.domain.store.templates import TemplateRecords
 from veilface.matching.domain.templates import TemplateDesk, VouchedTemplate
@@ -49,7 +49,19 @@ class SearchPart:
 
 
 class GallerySearch:
-    """Searches galleries."""
+    """Searches galleries.
+
+    Args:
+        desk: Looks at the probe.
+        snapshots: What is in the galleries.
+        templates: The stored templates.
+        scans: Score packed segments.
+        room: The memory that searches share; a search waits for its part before its probe is expanded.
+        comparers: Of the key versions.
+        tickets: Sign the answers.
+        compute: Where CPU work runs.
+        storage: Where blocking reads run.
+    """
 
     def __init__(
         self,
@@ -57,25 +69,22 @@ class GallerySearch:
         desk: TemplateDesk,
         snapshots: SnapshotRecords,
         templates: TemplateRecords,
-        library: SegmentLibrary,
+        scans: GalleryScans,
+        room: Room,
         comparers: Comparers,
         tickets: TicketIssuer,
-        scoring: ScoringPass,
         compute: BoundedPool,
         storage: BoundedPool,
-        window_bytes: int,
     ) -> None:
         self._desk = desk
         self._snapshots = snapshots
         self._templates = templates
-        self._library = library
+        self._scans = scans
+        self._room = room
         self._comparers = comparers
         self._tickets = tickets
-        self._scoring = scoring
         self._compute = compute
         self._storage = storage
-        self._window_bytes = window_bytes
-        self._windows = asyncio.Lock()
 
     async def search(self, name: GalleryName, probe: SignedTemplate) -> AsyncGenerator[SearchPart]:
         """One part for each segment that is not empty, in order; a single part with statistics if all are.
@@ -85,17 +94,32 @@ class GallerySearch:
             FailedPreconditionError: It does not fit the gallery; see `check_gallery`.
             NotFoundError: GALLERY_NOT_FOUND.
             UnavailableError: GALLERY_CHANGED if enrollments were erased while a large gallery was read.
+            ResourceExhaustedError: OVERLOADED if too many searches wait already.
         """
         vouched = await self._desk.verify(probe, TemplateUse.PROBE)
         snapshot = await self._snapshot(name, vouched)
         comparer = await self._comparers.get(vouched.statement.key_version)
         await self._desk.inspect(vouched, comparer)
-        scorer, expand_time_s = await self._scorer(comparer, vouched)
+        cost = await self._compute.run(_cost, comparer, vouched, snapshot)
+        async with self._room.take(cost.expand_bytes) as share:
+            scorer, expand_time_s = await self._scorer(comparer, vouched, share, cost)
+            async with aclosing(self._answer_with(scorer, expand_time_s, name, vouched, snapshot)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _answer_with(
+        self,
+        scorer: Scorer,
+        expand_time_s: float,
+        name: GalleryName,
+        probe: VouchedTemplate,
+        snapshot: GallerySnapshot,
+    ) -> AsyncGenerator[SearchPart]:
         for tries_left in reversed(range(_SNAPSHOTS_TRIED)):
             has_answered = False
             try:
                 statistics = SearchStatistics(expand_time_s=expand_time_s)
-                async with aclosing(self._answer(snapshot, vouched, scorer, statistics)) as parts:
+                async with aclosing(self._answer(snapshot, probe, scorer, statistics)) as parts:
                     async for part in parts:
                         has_answered = True
                         yield part
@@ -104,22 +128,23 @@ class GallerySearch:
                 # Before the first part is out, the answer can be about a newer generation.
                 if error.reason is not Reason.GALLERY_CHANGED or has_answered or not tries_left:
                     raise
-            snapshot = await self._snapshot(name, vouched)
+            snapshot = await self._snapshot(name, probe)
 
     async def _snapshot(self, name: GalleryName, probe: VouchedTemplate) -> GallerySnapshot:
         snapshot = await self._storage.run(self._snapshots.take, name)
         check_gallery(probe.statement, snapshot.gallery)
         return snapshot
 
-    async def _scorer(self, comparer: TemplateComparer, probe: VouchedTemplate) -> tuple[Scorer, float]:
+    async def _scorer(
+        self, comparer: TemplateComparer, probe: VouchedTemplate, share: Share, cost: SearchCost
+    ) -> tuple[Scorer, float]:
         space = probe.statement.space
         if not comparer.supports_search:
             return RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage), 0.0
         begin = time.perf_counter()
         prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space, probe.statement.use)
-        expand_time_s = time.perf_counter() - begin
-        scorer = PackedScorer(self._library, self._scoring, comparer, prepared, self._window_bytes, self._windows)
-        return scorer, expand_time_s
+        share.shrink(cost.score_bytes)
+        return PackedScorer(self._scans, comparer, prepared, share, cost), time.perf_counter() - begin
 
     async def _answer(
         self, snapshot: GallerySnapshot, probe: VouchedTemplate, scorer: Scorer, statistics: SearchStatistics
@@ -132,7 +157,7 @@ class GallerySearch:
         statistics.enrollment_count = sum(len(segment.content) for segment in segments)
         answer = Answer.to(Circuit.SEARCH, probe.statement, gallery=snapshot.gallery, batch_count=len(segments))
         done = 0
-        async with aclosing(scorer.score(segments, statistics)) as windows:
+        async with aclosing(scorer.score(snapshot, statistics)) as windows:
             async for ciphertexts in windows:
                 window = segments[done : done + len(ciphertexts)]
                 signed = await self._compute.run(self._sign, answer, done, window, ciphertexts)
@@ -149,3 +174,11 @@ class GallerySearch:
             self._tickets.sign(answer, first_index + offset, ciphertext, len(segment.content))
             for offset, (segment, ciphertext) in enumerate(zip(window, ciphertexts, strict=True))
         ]
+
+
+def _cost(comparer: TemplateComparer, probe: VouchedTemplate, snapshot: GallerySnapshot) -> SearchCost:
+    statement = probe.statement
+    if not comparer.supports_search:
+        return SearchCost.of_rows(len(probe.ciphertext))
+    score_count = sum(len(segment.content) for segment in snapshot.segments)
+    return SearchCost.of(comparer, statement.space, statement.use, len(snapshot.segments), score_count)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from veilface.matching.domain.blobs.mapping import BlobMapping
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.content import SegmentContent
 from veilface.matching.domain.segments.packed import PackingTerms
@@ -46,15 +47,15 @@ class SegmentCache(Protocol):
         ...
 
     def has(self, place: SegmentPlace) -> bool:
-        """Whether a segment is listed at all. True if the cache cannot be asked."""
+        """Whether there is a segment, as far as can be told at little cost. True if the cache cannot be asked."""
         ...
 
     def find(self, place: SegmentPlace, terms: PackingTerms) -> CachedSegment | None:
         """What there is of a segment; None if nothing."""
         ...
 
-    def load(self, cached: CachedSegment) -> bytes | memoryview | None:
-        """The serialized segment; None if it is gone."""
+    def load(self, cached: CachedSegment) -> bytes | memoryview | BlobMapping | None:
+        """The serialized segment; None if it is gone, and then it is not listed any more either."""
         ...
 
     def store(self, place: SegmentPlace, terms: PackingTerms, content: SegmentContent, serialized: bytes) -> bool:

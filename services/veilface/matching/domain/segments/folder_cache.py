@@ -5,17 +5,20 @@ Files are replaced in one step and never changed, so that a mapped one stays wha
 """
 
 import hashlib
-import mmap
-import os
 import re
 import secrets
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
+from cachetools import LRUCache
 
 from veilface.common.errors import DataLossError
+from veilface.matching.domain.blobs.mapping import BlobMapping, file_sha256, fingerprint
+from veilface.matching.domain.limits import MAPPED_SEGMENTS
 from veilface.matching.domain.records import SegmentPlace
 from veilface.matching.domain.segments.cache import CachedSegment, CacheEvents, Origin
 from veilface.matching.domain.segments.content import SegmentContent
@@ -26,6 +29,14 @@ from veilface.matching.domain.store.identity import StoreIdentity
 T = TypeVar("T")
 
 _LISTING_NAME: Final = re.compile(r"(\d+)-(\d+)\.listing")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mapped:
+    """A segment whose digest was checked when its file had this fingerprint."""
+
+    fingerprint: tuple[int, ...]
+    mapping: BlobMapping
 
 
 class FolderSegmentCache:
@@ -43,6 +54,8 @@ class FolderSegmentCache:
         self._folder = folder / identity.store_id
         self._key = identity.derive("segment folder")
         self._events = events
+        self._lock = threading.Lock()
+        self._mapped: LRUCache[SegmentPlace, _Mapped] = LRUCache(maxsize=MAPPED_SEGMENTS)
         self._log = structlog.get_logger()
         self._attempt(lambda: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True), fallback=None)
 
@@ -62,17 +75,26 @@ class FolderSegmentCache:
             self._refuse(place)
             return None
 
-    def load(self, cached: CachedSegment) -> memoryview | None:
-        """See `SegmentCache.load`."""
-        (digest,) = cached.piece_sha256
-        path = self._segment_path(cached.place, digest)
-        mapped = self._attempt(lambda: _map(path) if path.exists() else None, fallback=None)
-        if mapped is None:
+    def load(self, cached: CachedSegment) -> BlobMapping | None:
+        """See `SegmentCache.load`. The digest is checked at first, and again when the file has changed since."""
+        place, (digest,) = cached.place, cached.piece_sha256
+        path = self._segment_path(place, digest)
+        found = self._fingerprint(path)
+        if found is None:
+            # A listing of what is not there would never be replaced.
+            self.drop(place)
             return None
-        if len(mapped) != cached.total_bytes or hashlib.sha256(mapped).digest() != digest:
-            self._refuse(cached.place)
+        with self._lock:
+            known = self._mapped.get(place)
+        if known is not None and known.fingerprint == found:
+            return known.mapping
+        mapping = self._attempt(lambda: BlobMapping(path) if _is_intact(path, cached) else None, fallback=None)
+        if mapping is None or self._fingerprint(path) != found:
+            self._refuse(place)
             return None
-        return mapped
+        with self._lock:
+            self._mapped[place] = _Mapped(found, mapping)
+        return mapping
 
     def store(self, place: SegmentPlace, terms: PackingTerms, content: SegmentContent, serialized: bytes) -> bool:
         """See `SegmentCache.store`."""
@@ -94,6 +116,10 @@ class FolderSegmentCache:
     def drop(self, place: SegmentPlace) -> bool:
         """See `SegmentCache.drop`."""
 
+        with self._lock:
+            # What is mapped keeps its file, and what is in it, on the disk.
+            self._mapped.pop(place, None)
+
         def remove() -> bool:
             self._listing_path(place).unlink(missing_ok=True)
             for path in self._folder.glob(f"{_stem(place)}-*.segment"):
@@ -108,6 +134,9 @@ class FolderSegmentCache:
         names = self._attempt(lambda: [path.name for path in self._folder.iterdir()], fallback=nothing)
         matches = [match for match in map(_LISTING_NAME.fullmatch, names) if match is not None]
         return [SegmentPlace(int(match[1]), int(match[2])) for match in matches]
+
+    def _fingerprint(self, path: Path) -> tuple[int, ...] | None:
+        return self._attempt(lambda: fingerprint(path) if path.exists() else None, fallback=None)
 
     def _refuse(self, place: SegmentPlace) -> None:
         self._events.cache_entry_refused()
@@ -132,12 +161,8 @@ def _stem(place: SegmentPlace) -> str:
     return f"{place.gallery_uid}-{place.number}"
 
 
-def _map(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            # Nothing can be mapped of nothing.
-            return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+def _is_intact(path: Path, cached: CachedSegment) -> bool:
+    return 0 < path.stat().st_size == cached.total_bytes and file_sha256(path) == cached.piece_sha256[0]
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -6,7 +6,8 @@ what it holds beyond is never scored, because only listed slots are.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -21,7 +22,7 @@ from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import ErasedTemplate, SegmentPlace
 from veilface.matching.domain.segments.cache import Origin, SegmentCache
-from veilface.matching.domain.segments.caches import SegmentCaches
+from veilface.matching.domain.segments.caches import Candidate, SegmentCaches
 from veilface.matching.domain.segments.memory import SegmentMemory
 from veilface.matching.domain.segments.packed import PackedSegment, fits, without_erased
 from veilface.matching.domain.segments.packing import Packing
@@ -44,8 +45,14 @@ class LibraryEvents(Protocol):
 class ChangeListener(Protocol):
     """Who publishes changed segments to the caches."""
 
-    def segment_changed(self, place: SegmentPlace, known_to: SegmentCache | None) -> None:
+    def segment_changed(self, place: SegmentPlace, known_to: SegmentCache | None = None) -> None:
         """The segment in memory is a new one; one cache may have it already."""
+        ...
+
+    async def segment_passing(
+        self, place: SegmentPlace, packed: PackedSegment, known_to: SegmentCache | None = None
+    ) -> None:
+        """The segment is a new one that may not stay in memory; one cache may have it already."""
         ...
 
     def segment_dropped(self, place: SegmentPlace) -> None:
@@ -121,20 +128,12 @@ class SegmentLibrary:
         if kept is not None and _covers(kept, snapshot):
             packed, origin = kept, Origin.MEMORY
         elif kept is None and mapped is not None and _covers(mapped, snapshot):
-            self._keep(place, mapped)
+            self._memory.admit(place, mapped)
             packed, origin = mapped, Origin.DISK
         else:
             packed, origin = await self._to_its_end(self._update(snapshot))
         self._events.segment_obtained(origin)
         return packed, origin
-
-    def prefetch(self, snapshot: SegmentSnapshot) -> int:
-        """Have a segment that will be asked for soon read from the disk; answers how many bytes were asked for."""
-        mapped = self._blobs.mapped(snapshot.place)
-        if mapped is None or mapped.mapping is None or self._memory.peek(snapshot.place) is not None:
-            return 0
-        mapped.mapping.will_need()
-        return mapped.memory_bytes
 
     async def verify(self, snapshots: Sequence[SegmentSnapshot]) -> None:
         """Check the imported segments that `obtain` would have to open. Raises DataLossError."""
@@ -148,14 +147,9 @@ class SegmentLibrary:
             if len(snapshot.imported):
                 found = _Found(await self._blobs.open(comparer, snapshot), Origin.DISK)
             if len(snapshot.content.without(found.packed.content)):
-                for candidate in await self._caches.candidates(snapshot):
-                    loaded = None
-                    if not candidate.surplus:
-                        loaded = await self._caches.load(comparer, candidate, snapshot)
-                    if loaded is not None:
-                        found = _Found(loaded, candidate.cache.origin)
-                        break
-            self._keep(snapshot.place, await self._packing.complete(comparer, found.packed, snapshot))
+                loaded = await self._load(comparer, snapshot, lambda candidate: not candidate.surplus)
+                found = loaded or found
+            await self._keep(snapshot.place, await self._packing.complete(comparer, found.packed, snapshot))
 
     async def forget_erased(self, erased: Sequence[ErasedTemplate]) -> None:
         """Take erased templates out of the segment in memory, and their segments out of the caches."""
@@ -188,7 +182,7 @@ class SegmentLibrary:
             comparer = await self._comparers.get(snapshot.terms.key_version)
             found = await self._find(comparer, snapshot)
             packed = await self._packing.complete(comparer, found.packed, snapshot)
-            self._keep(place, packed, known_to=found.cache if packed is found.packed else None)
+            await self._keep(place, packed, found.cache if packed is found.packed else None)
             return packed, found.origin
 
     async def _find(self, comparer: TemplateComparer, snapshot: SegmentSnapshot) -> "_Found":
@@ -200,14 +194,28 @@ class SegmentLibrary:
         if missing > _FETCH_INSTEAD_OF_ADDING or not len(kept.content):
             missing_in_blob = len(snapshot.content) - len(snapshot.imported)
             if missing_in_blob:
-                for candidate in await self._caches.candidates(snapshot):
-                    if candidate.missing < min(missing, missing_in_blob):
-                        loaded = await self._caches.load(comparer, candidate, snapshot)
-                        if loaded is not None:
-                            return _Found(loaded, candidate.cache.origin, candidate.cache)
+                fewest = min(missing, missing_in_blob)
+                loaded = await self._load(comparer, snapshot, lambda candidate: candidate.missing < fewest)
+                if loaded is not None:
+                    return loaded
             if missing_in_blob < missing:
                 return _Found(await self._blobs.open(comparer, snapshot), Origin.DISK)
         return _Found(kept, Origin.MEMORY if len(kept.content) else Origin.ROWS)
+
+    async def _load(
+        self, comparer: TemplateComparer, snapshot: SegmentSnapshot, is_wanted: Callable[[Candidate], bool]
+    ) -> "_Found | None":
+        """The first wanted candidate that a cache really has."""
+        async with aclosing(self._caches.candidates(snapshot)) as candidates:
+            async for candidate in candidates:
+                if not is_wanted(candidate):
+                    continue
+                loaded = await self._caches.load(comparer, candidate, snapshot)
+                if loaded is not None:
+                    return _Found(loaded, candidate.cache.origin, candidate.cache)
+                if self._listener is not None:
+                    self._listener.segment_dropped(snapshot.place)
+        return None
 
     async def _subtract(self, place: SegmentPlace, erased: Sequence[ErasedTemplate]) -> None:
         async with self._lock(place):
@@ -224,15 +232,28 @@ class SegmentLibrary:
             if remaining is None:
                 self._memory.drop(place)
             elif remaining is not kept:
-                self._keep(place, remaining)
+                await self._keep(place, remaining)
 
-    def _keep(self, place: SegmentPlace, packed: PackedSegment, *, known_to: SegmentCache | None = None) -> None:
-        if packed.mapping is not None:
+    async def _keep(self, place: SegmentPlace, packed: PackedSegment, known_to: SegmentCache | None = None) -> None:
+        """Keep a segment in memory, and see that the caches have what may not stay there.
+
+        What is imported, or known to a cache, is kept only if there is room for it: it can be had again.
+        """
+        if packed.is_imported:
             self._memory.admit(place, packed)
             return
-        self._memory.put(place, packed)
-        if self._listener is not None:
+        if known_to is None:
+            is_safe = self._memory.put(place, packed)
+        else:
+            is_safe = self._memory.admit(place, packed)
+            if known_to is self._caches.members[0]:
+                return
+        if self._listener is None:
+            return
+        if is_safe:
             self._listener.segment_changed(place, known_to)
+        else:
+            await self._listener.segment_passing(place, packed, known_to)
 
     def _lock(self, place: SegmentPlace) -> asyncio.Lock:
         return self._locks.setdefault(place, asyncio.Lock())

@@ -16,18 +16,12 @@ class SegmentMemory:
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
         self._used_bytes = 0
-        self._drops = 0
         self._segments: OrderedDict[SegmentPlace, PackedSegment] = OrderedDict()
 
     @property
     def used_bytes(self) -> int:
         """How much the segments kept take."""
         return self._used_bytes
-
-    @property
-    def drops(self) -> int:
-        """How often a segment went: if this is the same, what was kept still is."""
-        return self._drops
 
     @property
     def places(self) -> list[SegmentPlace]:
@@ -45,14 +39,21 @@ class SegmentMemory:
         """The segment, without counting as a use."""
         return self._segments.get(place)
 
-    def put(self, place: SegmentPlace, packed: PackedSegment) -> None:
-        """Keep a segment in the place of an older one, and of those that were not used for longest."""
+    def put(self, place: SegmentPlace, packed: PackedSegment) -> bool:
+        """Keep a segment in the place of an older one, and of those that were not used for longest.
+
+        Returns:
+            Whether there was room for it. If not, others went or it is not kept, and it may be the next to go.
+        """
         self.drop(place)
         if packed.memory_bytes > self._budget_bytes:
-            return
+            return False
+        kept_before = len(self._segments)
         while self._used_bytes + packed.memory_bytes > self._budget_bytes:
             self.drop(next(iter(self._segments)))
+        has_room = len(self._segments) == kept_before
         self._add(place, packed)
+        return has_room
 
     def admit(self, place: SegmentPlace, packed: PackedSegment) -> bool:
         """Keep a segment that can be had again at little cost, unless others of its gallery would have to go.
@@ -81,7 +82,6 @@ class SegmentMemory:
         packed = self._segments.pop(place, None)
         if packed is not None:
             self._used_bytes -= packed.memory_bytes
-            self._drops += 1
             packed.release()
 
     def _add(self, place: SegmentPlace, packed: PackedSegment) -> None:

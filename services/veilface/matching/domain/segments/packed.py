@@ -25,13 +25,15 @@ class PackedSegment:
     """A segment and what is in it.
 
     Attributes:
-        mapping: The blob that the segment is mapped from; None for a segment of this process's own.
+        mapping: The file that the segment is mapped from; None for a segment of this process's own.
+        is_imported: Whether it is mapped from a blob: then no cache needs it.
     """
 
     terms: PackingTerms
     content: SegmentContent
     segment: Segment
     mapping: BlobMapping | None = None
+    is_imported: bool = False
 
     @classmethod
     def empty(cls, comparer: TemplateComparer, terms: PackingTerms) -> Self:
@@ -42,6 +44,11 @@ class PackedSegment:
     def memory_bytes(self) -> int:
         """How much memory it holds, a mapped one as soon as it is read."""
         return self.segment.memory_bytes
+
+    def will_need(self) -> None:
+        """It will be read soon: a mapped one is fetched from the disk in the background."""
+        if self.mapping is not None:
+            self.mapping.will_need()
 
     def release(self) -> None:
         """Nobody wants to keep it now: the memory of a mapped one is given back, and taken again when it is read."""

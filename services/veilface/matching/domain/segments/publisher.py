@@ -68,6 +68,14 @@ class SegmentPublisher:
         if not is_waiting:
             self._tasks.start("publish", self._publish_when_quiet(place))
 
+    async def segment_passing(
+        self, place: SegmentPlace, packed: PackedSegment, known_to: SegmentCache | None = None
+    ) -> None:
+        """Publish a segment that may not stay in memory now, except to the cache that it came from."""
+        if known_to is not None:
+            self._published[known_to, place] = packed.content.digest
+        await self._publish_carefully(place, packed)
+
     def segment_dropped(self, place: SegmentPlace) -> None:
         """The caches do not have the segment any more."""
         for cache in self._caches:
@@ -113,17 +121,21 @@ class SegmentPublisher:
             except TimeoutError:
                 continue
         del self._changed_at[place]
+        packed = self._memory.peek(place)
+        if packed is not None:
+            await self._publish_carefully(place, packed)
+
+    async def _publish_carefully(self, place: SegmentPlace, packed: PackedSegment) -> None:
         # A serialized segment is large: never hold several.
         async with self._one_at_a_time:
             try:
-                await self._publish(place)
+                await self._publish(place, packed)
             except VeilfaceError as error:
                 # Nothing is lost: whoever needs the segment packs it again.
                 self._log.warning("segment_not_published", reason=error.reason.value)
 
-    async def _publish(self, place: SegmentPlace) -> None:
-        packed = self._memory.peek(place)
-        if packed is None or packed.mapping is not None:
+    async def _publish(self, place: SegmentPlace, packed: PackedSegment) -> None:
+        if packed.is_imported:
             return
         lacking = [cache for cache in self._caches if not await self._has_it(cache, place, packed)]
         if not lacking or await self._holds_erased(place, packed):
@@ -139,8 +151,7 @@ class SegmentPublisher:
 
     async def _is_lacking(self, place: SegmentPlace) -> bool:
         packed = self._memory.peek(place)
-        # What is mapped from a blob is kept already.
-        if packed is None or packed.mapping is not None:
+        if packed is None or packed.is_imported:
             return False
         for cache in self._caches:
             if self._published.get((cache, place)) != packed.content.digest:
@@ -155,6 +166,9 @@ class SegmentPublisher:
             return True
         cached = await run_patiently(self._storage, cache.find, place, packed.terms)
         if cached is None or cached.content.digest != packed.content.digest:
+            return False
+        if not await run_patiently(self._storage, cache.has, place):
+            # Listed, but not whole.
             return False
         self._published[cache, place] = packed.content.digest
         return True

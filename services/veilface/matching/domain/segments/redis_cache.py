@@ -69,7 +69,13 @@ class RedisSegmentCache:
 
     def has(self, place: SegmentPlace) -> bool:
         """See `SegmentCache.has`."""
-        return self._attempt(lambda: bool(self._client.exists(self._listing_key(place))), fallback=True)
+
+        def is_whole() -> bool:
+            pieces = [self._piece_key(place, digest) for digest in self._indexed(place)]
+            # One by one: in a cluster they may be on several nodes.
+            return bool(pieces) and all(self._client.exists(key) for key in (self._listing_key(place), *pieces))
+
+        return self._attempt(is_whole, fallback=True)
 
     def find(self, place: SegmentPlace, terms: PackingTerms) -> CachedSegment | None:
         """See `SegmentCache.find`."""
@@ -82,18 +88,23 @@ class RedisSegmentCache:
             self._refuse(place)
             return None
 
-    def load(self, cached: CachedSegment) -> bytes | None:
+    def load(self, cached: CachedSegment) -> memoryview | None:
         """See `SegmentCache.load`."""
-        serialized = bytearray()
+        serialized = memoryview(bytearray(cached.total_bytes))
+        filled_bytes = 0
         for digest in cached.piece_sha256:
             piece = self._get(self._piece_key(cached.place, digest))
             if piece is None:
+                # A listing of what is not there would never be replaced.
+                self._attempt(lambda: self._remove(cached.place), fallback=False)
                 return None
-            if hashlib.sha256(piece).digest() != digest:
+            is_intact = filled_bytes + len(piece) <= cached.total_bytes and hashlib.sha256(piece).digest() == digest
+            if not is_intact:
                 self._refuse(cached.place)
                 return None
-            serialized += piece
-        return bytes(serialized) if len(serialized) == cached.total_bytes else None
+            serialized[filled_bytes : filled_bytes + len(piece)] = piece
+            filled_bytes += len(piece)
+        return serialized.toreadonly() if filled_bytes == cached.total_bytes else None
 
     def store(self, place: SegmentPlace, terms: PackingTerms, content: SegmentContent, serialized: bytes) -> bool:
         """See `SegmentCache.store`."""
@@ -117,16 +128,16 @@ class RedisSegmentCache:
     def drop(self, place: SegmentPlace) -> bool:
         """See `SegmentCache.drop`."""
 
-        def remove() -> bool:
-            self._client.delete(self._listing_key(place))
-            self._delete_pieces(place, self._indexed(place))
-            return True
-
-        return self._attempt(remove, fallback=False, even_if_paused=True)
+        return self._attempt(lambda: self._remove(place), fallback=False, even_if_paused=True)
 
     def own_places(self) -> list[SegmentPlace]:
         """See `SegmentCache.own_places`."""
         return []
+
+    def _remove(self, place: SegmentPlace) -> bool:
+        self._client.delete(self._listing_key(place))
+        self._delete_pieces(place, self._indexed(place))
+        return True
 
     def _refuse(self, place: SegmentPlace) -> None:
         self._events.cache_entry_refused()

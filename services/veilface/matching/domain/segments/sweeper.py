@@ -79,7 +79,11 @@ class SegmentSweeper:
 
     async def _sweep_forever(self) -> None:
         while True:
-            await self.sweep()
+            try:
+                await self.sweep()
+            except VeilfaceError as error:
+                # An overload or a database that is away ends: the next round looks at everything again.
+                self._log.warning("round_not_swept", reason=error.reason.value)
             await asyncio.sleep(self._interval_s)
 
     async def _collect_garbage(self, garbage: BlobGarbage) -> None:
