@@ -18,9 +18,12 @@ from veilface.common.errors import (
     UnavailableError,
 )
 from veilface.keys.domain.audit import AuditEvent, AuditReading, AuditRecord, audited
+from veilface.keys.storage import audit
 from veilface.keys.storage.audit import DurableAuditLog, verify_audit
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import audit_head, audit_records
+
+ON_BOTH_DATABASES = True
 
 EVENT = AuditEvent("spiffe://veilface/client", "verify", "keys/office/versions/1", "galleries/staff", "ALLOWED", 1)
 
@@ -198,6 +201,22 @@ def test_an_old_head_stays_valid_while_the_log_grows(log: DurableAuditLog, datab
     head = log.head()
     write(log, 5)
     verify_audit(database, [], head)
+
+
+def test_a_verification_beside_a_running_service_sees_one_state(
+    log: DurableAuditLog, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(log, 3)
+    read_head = audit._read_head
+
+    def late(connection: Connection) -> object:
+        write(log, 1)
+        return read_head(connection)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "_read_head", late)
+        assert verify_audit(database, [], None).head.sequence == 3
+    assert verify_audit(database, [], None).head.sequence == 4
 
 
 @pytest.mark.parametrize("damage", ["edit", "reorder", "cut", "append"])

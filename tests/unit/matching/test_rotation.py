@@ -26,6 +26,7 @@ from veilface.matching.domain.store.imports import ImportRecords
 from veilface.matching.domain.store.moves import MoveRecords
 from veilface.matching.domain.store.schema import EnrollmentRow, MovedSegmentRow, MoveRow, SegmentRow, TemplateTable
 
+ON_BOTH_DATABASES = True
 GALLERY = GalleryName("staff")
 OLD = "keys/faces/versions/1"
 TARGET = KeyVersionName("faces", 2)

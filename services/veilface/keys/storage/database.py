@@ -45,6 +45,9 @@ class Database:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, "the database URL names a driver that is not installed"
             ) from error
+        # PostgreSQL's own default shows every statement of a transaction another state.
+        one_state = {"veilface_read_only": True} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self._engine.execution_options(**one_state)
 
     def migrate(self) -> None:
         """Bring the schema up to date. Replicas may call it at the same time.
@@ -85,11 +88,8 @@ class Database:
             UnavailableError: DEPENDENCY_UNAVAILABLE.
         """
         try:
-            with self._engine.connect() as connection:
-                if self._is_sqlite:
-                    connection = connection.execution_options(veilface_read_only=True)
-                with connection.begin():
-                    yield connection
+            with self._reading.connect() as connection, connection.begin():
+                yield connection
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
 
