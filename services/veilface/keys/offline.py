@@ -104,7 +104,8 @@ def _run(options: argparse.Namespace) -> str:
         return f"moved {count} key versions to the new master key; start the services with it"
     expected = None if options.head is None else parse_head(options.head)
     report = verify_audit_log(url, options.files, expected)
-    return f"the audit log is in order; its head is {format_head(report.head)}"
+    files = f", {report.file_record_count} of them in files too" if options.files else ""
+    return f"the audit log is in order: {report.head.sequence} records{files}; its head is {format_head(report.head)}"
 
 
 def _source(options: argparse.Namespace, age: str) -> MasterKeySource:
@@ -125,7 +126,12 @@ def _parser() -> argparse.ArgumentParser:
 
     seal = commands.add_parser("reseal", help="move every sealed key to a new master key; stop all services before")
     seal.add_argument("--database-url", help="the key database; VEILFACE_DATABASE_URL by default")
-    seal.add_argument("--audit-file", type=Path, required=True, help="the audit file of one of the services")
+    seal.add_argument(
+        "--audit-file",
+        type=Path,
+        required=True,
+        help="an audit file that no running service writes; keep it with theirs",
+    )
     for age in ("old", "new"):
         group = seal.add_mutually_exclusive_group(required=True)
         group.add_argument(f"--{age}-file", type=Path, help=f"the file of the {age} master key")
@@ -135,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("audit-verify", help="check the audit log")
     verify.add_argument("--database-url", help="the key database; VEILFACE_DATABASE_URL by default")
     verify.add_argument("--head", help='a head written down earlier, "{sequence}:{hash}"')
-    verify.add_argument("files", type=Path, nargs="*", help="audit files to compare with the database")
+    verify.add_argument(
+        "files", type=Path, nargs="*", help="the audit files of all replicas and reseals, to compare with the database"
+    )
     return parser
 
 
