@@ -148,11 +148,11 @@ class DurableAuditLog:
 
     def _resume(self, descriptor: int) -> tuple[str, int]:
         """Which writer the file belongs to and the last record in it."""
-        last_line, rest, complete_bytes = _end_of_file(descriptor)
-        if not last_line and not rest:
+        if os.fstat(descriptor).st_size == 0:
             return secrets.token_hex(WRITER_BYTES), 0
+        last_line, rest, complete_bytes = _end_of_file(descriptor)
         if not last_line:
-            raise broken(f"{self._path} holds no whole record: keep it elsewhere, and begin a new file")
+            raise broken(f"{self._path} does not end with a record: keep it elsewhere, and begin a new file")
         record = AuditRecord.from_json(last_line.decode("ascii", errors="replace"))
         following = (
             select(audit_records.c.record)
@@ -173,8 +173,8 @@ class DurableAuditLog:
             )
         if (lines := _count_lines(descriptor)) != expected_lines:
             raise broken(
-                f"{self._path} has {lines} records up to record {record.sequence}, the database {expected_lines} of the "
-                "same writer"
+                f"{self._path} has {lines} records up to record {record.sequence}, the database {expected_lines} of this "
+                "writer"
             )
         # A crash may have left the beginning of a line; anything else is not of this log.
         if not unwritten[0].encode().startswith(rest):
