@@ -134,6 +134,8 @@ class DurableAuditLog:
         )
         with self._database.reading() as connection:
             missing = connection.execute(statement).all()
+        if not missing:
+            return
         try:
             for row in missing:
                 line = row.record.encode() + b"\n"
@@ -173,8 +175,8 @@ class DurableAuditLog:
             )
         if (lines := _count_lines(descriptor)) != expected_lines:
             raise broken(
-                f"{self._path} has {lines} records up to record {record.sequence}, the database {expected_lines} of this "
-                "writer"
+                f"{self._path} has {lines} records up to record {record.sequence}, the database {expected_lines} of "
+                "the same writer"
             )
         # A crash may have left the beginning of a line; anything else is not of this log.
         if not unwritten[0].encode().startswith(rest):

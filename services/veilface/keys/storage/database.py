@@ -15,6 +15,7 @@ from veilface.common.errors import ConfigurationError, Reason, UnavailableError
 
 BUSY_TIMEOUT_S = 10
 _MIGRATION_LOCK = 0x7665_696C_6B65_7973
+_SEALED_LOCK = 0x7665_696C_7365_616C
 
 
 class Database:
@@ -79,6 +80,11 @@ class Database:
             raise
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
+
+    def lock_sealed(self, connection: Connection) -> None:
+        """Let no other transaction add or exchange sealed secrets until this one ends. On SQLite that is so already."""
+        if not self._is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SEALED_LOCK})
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
