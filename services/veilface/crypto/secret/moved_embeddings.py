@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from veilface.crypto.contract import SecretBytes
 from veilface.crypto.renewal import OrthogonalTransform
+from veilface.crypto.secret.guarded import Guarded
 
 
-class Renewal:
+class Renewal(Guarded):
     """The change of the secret transform from one key version to the next.
 
     Args:
@@ -53,12 +54,6 @@ class Renewal:
             for transform in pair:
                 transform.wipe()
         self._transforms.clear()
-
-    def __repr__(self) -> str:
-        return "<Renewal>"
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("renewal seeds are secret and are not serialized")
 
 
 def random_unit_vector(dimension: int) -> NDArray[np.float64]:

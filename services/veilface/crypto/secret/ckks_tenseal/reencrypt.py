@@ -9,12 +9,13 @@ from veilface.crypto.public.ckks_tenseal import wire
 from veilface.crypto.public.ckks_tenseal.encrypt import TensealEncryptor
 from veilface.crypto.public.ckks_tenseal.space import vector_size
 from veilface.crypto.secret.ckks_tenseal.private_context import PrivateContext
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.moved_embeddings import Renewal, replace_implausible
 
 _NORM_TOLERANCE = 0.1
 
 
-class TensealReencrypter:
+class TensealReencrypter(Guarded):
     """Moves templates to another key version. Not safe for concurrent use.
 
     Args:

@@ -11,10 +11,11 @@ from veilface.crypto.public.packed.ring import prime_ring
 from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format, weighed_format
 from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
 from veilface.crypto.public.packed.transform import to_ntt
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
 
 
-class PackedDecrypter:
+class PackedDecrypter(Guarded):
     """Decrypts comparison scores with one secret key. Call `wipe` when it is not needed any more."""
 
     def __init__(self, profile_name: str, secret_key: bytes | bytearray | memoryview) -> None:

@@ -16,6 +16,7 @@ from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.segment import coefficient_positions, segment_header, segment_shape
 from veilface.crypto.public.packed.space import NORM_TOLERANCE, coordinate_count
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.moved_embeddings import Renewal, replace_implausible
 from veilface.crypto.secret.packed.ring_secret import RingSecret
 
@@ -23,7 +24,7 @@ _LOWEST_COSINE_NORM = 0.9
 _LARGEST_NORM = 1.1
 
 
-class PackedReencrypter:
+class PackedReencrypter(Guarded):
     """Moves templates and segments of one profile to another key version. Not safe for concurrent use.
 
     Args:

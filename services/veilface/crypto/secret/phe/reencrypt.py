@@ -16,13 +16,14 @@ from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
 from veilface.crypto.public.phe.encrypt import PheEncryptor
 from veilface.crypto.public.phe.quantization import SCALE, largest_squared_norm, quantize
 from veilface.crypto.public.phe.slots import slot_layout
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.moved_embeddings import Renewal, random_unit_vector
 from veilface.crypto.secret.phe.private_key import PhePrivateKey
 
 _LOWEST_COSINE_NORM = 0.9
 
 
-class PheReencrypter:
+class PheReencrypter(Guarded):
     """Moves templates and segments to another key version. Not safe for concurrent use.
 
     Args:
