@@ -30,10 +30,10 @@ from veilface.keys.domain.implausibility import ImplausibilityAlarm
 from veilface.keys.domain.reencryption import ReencryptionKeys, ReencryptionMeans
 from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.domain.vault import Vault
-from veilface.keys.hardening import protect_process_memory
+from veilface.keys.hardening import protect_process_memory, wipe_environment_block
 from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
 from veilface.keys.servicer import KeyServicer, Rules
-from veilface.keys.settings import KeysSettings
+from veilface.keys.settings import MASTER_KEY_VARIABLE, KeysSettings
 from veilface.keys.storage.audit import DurableAuditLog
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
@@ -95,6 +95,7 @@ async def _main() -> None:
     settings = load_settings(KeysSettings)
     configure_logging(settings.log_level, settings.log_format)
     protect_process_memory()
+    wipe_environment_block(MASTER_KEY_VARIABLE)
     metrics = ServerMetrics()
     alternations = Counter(
         "veilface_keys_alternating_answers",

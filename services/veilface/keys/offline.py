@@ -7,7 +7,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from veilface.keys.domain.master_key import (
     CommandSource,
     EnvironmentSource,
     FileSource,
+    MasterKey,
     MasterKeySource,
+    ProviderSource,
     create_master_key_file,
 )
 from veilface.keys.domain.resealing import reseal
+from veilface.keys.domain.sealing import KeyWrapper
+from veilface.keys.hardening import protect_process_memory
 from veilface.keys.storage.audit import AuditReport, DurableAuditLog, verify_audit
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
@@ -42,7 +47,11 @@ def reseal_vault(database_url: str, audit_file: Path, old: MasterKeySource, new:
     try:
         database.migrate()
         audit.open()
-        with old.load() as old_key, new.load() as new_key, audited(audit, OPERATOR_IDENTITY, "reseal-vault") as entry:
+        with (
+            _loaded(old) as old_key,
+            _loaded(new) as new_key,
+            audited(audit, OPERATOR_IDENTITY, "reseal-vault") as entry,
+        ):
             entry.allow()
             return reseal(SqlKeyStore(database), old_key, new_key)
     finally:
@@ -108,13 +117,27 @@ def _run(options: argparse.Namespace) -> str:
     return f"the audit log is in order: {report.head.sequence} records{files}; its head is {format_head(report.head)}"
 
 
+@contextmanager
+def _loaded(source: MasterKeySource) -> Iterator[KeyWrapper]:
+    """A master key for the length of a block; one that is in this process is wiped then."""
+    wrapper = source.load()
+    try:
+        yield wrapper
+    finally:
+        if isinstance(wrapper, MasterKey):
+            wrapper.wipe()
+
+
 def _source(options: argparse.Namespace, age: str) -> MasterKeySource:
-    file, variable, command = (getattr(options, f"{age}_{kind}") for kind in ("file", "variable", "command"))
+    kinds = ("file", "variable", "command", "provider")
+    file, variable, command, provider = (getattr(options, f"{age}_{kind}") for kind in kinds)
     if file is not None:
         return FileSource(file)
     if variable is not None:
         return EnvironmentSource(variable, os.environ)
-    return CommandSource(tuple(shlex.split(command)))
+    if command is not None:
+        return CommandSource(tuple(shlex.split(command)))
+    return ProviderSource(provider)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         group.add_argument(f"--{age}-file", type=Path, help=f"the file of the {age} master key")
         group.add_argument(f"--{age}-variable", help=f"the environment variable of the {age} master key")
         group.add_argument(f"--{age}-command", help=f"a command that prints the {age} master key")
+        group.add_argument(f"--{age}-provider", help=f'"package.module:function" that reaches the {age} master key')
 
     verify = commands.add_parser("audit-verify", help="check the audit log")
     verify.add_argument("--database-url", help="the key database; VEILFACE_DATABASE_URL by default")
@@ -159,4 +183,6 @@ def _now() -> datetime:
 
 
 if __name__ == "__main__":
+    # Here and not in `main`: it is for the whole life of a process, and master keys are read in this one.
+    protect_process_memory()
     sys.exit(main())

@@ -9,7 +9,7 @@ decrypt.
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,6 +29,7 @@ LARGEST_HEADER_BYTES = len(_MAGIC) + _LENGTH_BYTES + 255
 SecretT = TypeVar("SecretT", bound=SecretBytes)
 
 
+@runtime_checkable
 class KeyWrapper(Protocol):
     """Wraps data keys under a master key that need not be in this process.
 
