@@ -66,9 +66,10 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     async def RotateGallery(  # noqa: N802
         self, request: rotation_pb2.RotateGalleryRequest, context: Context
     ) -> AsyncIterator[rotation_pb2.RotateGalleryResponse]:
-        """Move a gallery to a newer key version."""
+        """Move a gallery to a newer key version, or leave out its deleted slots."""
         gallery, target = conversion.rotation_from_proto(request)
-        async with aclosing(self._rotation.rotate(gallery, target)) as progress:
+        steps = self._rotation.compact if request.compact else self._rotation.rotate
+        async with aclosing(steps(gallery, target)) as progress:
             async for each in progress:
                 yield conversion.rotation_progress_to_proto(each)
 

@@ -69,6 +69,29 @@ def test_imported_segments_move_through_the_key_service_and_their_tombstones_go(
     assert stack.scores(stack.new) == stack.expected([*present, 302])
 
 
+def test_compaction_re_encrypts_a_segment_without_those_who_were_erased_while_it_is_searched(stack, searching):
+    stack.import_people(300)
+    stack.enroll(301)
+    for number in (1, 7, 200, 300):
+        stack.erase(number)
+    stack.decrypters = {stack.old: stack._decrypter(stack.old)}
+    stack.probes = {stack.old: stack.template(stack.face, TemplateUse.PROBE, stack.old)}
+    present = [number for number in range(1, 302) if number not in (1, 7, 200, 300)]
+    assert stack.scores(stack.old) == stack.expected(present)
+    with searching(present) as searches:
+        request = rotation_pb2.RotateGalleryRequest(name=stack.gallery_name, key_version=stack.old, compact=True)
+        reports = list(stack.gallery_operator.RotateGallery(request, timeout=TIMEOUT_S))
+    assert (reports[-1].moved_count, reports[-1].enrollment_count) == (296, 296)
+    assert searches.failures == []
+    assert stack.gallery().key_version == stack.old
+    stack.enroll(302)
+    stack.restart_matching()
+    assert stack.scores(stack.old) == stack.expected([*present, 302])
+    # Everybody is in a slot of the new blob, closed up, and the next compaction finds nothing to do.
+    again = list(stack.gallery_operator.RotateGallery(request, timeout=TIMEOUT_S))
+    assert [report.moved_count for report in again] == [0]
+
+
 def test_templates_of_a_renewable_key_move_to_the_new_versions_secret_transform(renewable_stack):
     stack = renewable_stack
     stack.import_people(300)

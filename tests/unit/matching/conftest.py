@@ -132,7 +132,7 @@ class PlainReencryption:
         self.segments.append(len(slots))
         segment = self.comparer.new_segment(space)
         rows = self.comparer.segment_from_bytes(serialized, space).rows
-        segment.rows[: len(slots)] = 2 * rows[slots]
+        segment.rows[: len(slots)] = (2 if target != source else 1) * rows[slots]
         return segment.to_bytes()
 
     def _moved(self, target, signed: SignedTemplate):
