@@ -1,6 +1,10 @@
 """Options of every test run."""
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.postgresql import PostgresqlServer, running_postgresql
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,3 +22,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server, started for the first test that asks for it."""
+    with running_postgresql() as server:
+        yield server

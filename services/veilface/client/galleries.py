@@ -171,6 +171,24 @@ class Galleries:
         for message in self._calls.open_stream(self._stub.RotateGallery, request):
             yield RotationProgress(message.moved_count, message.enrollment_count, message.switched)
 
+    def compact(self, gallery: str) -> Iterator[RotationProgress]:
+        """Leave out the deleted slots of a gallery's imported segments: those who were erased are gone for good.
+
+        Needs the operator's identity. Searches are answered all the time.
+
+        Yields:
+            How far it is, until it is done.
+
+        Raises:
+            NotFoundError: GALLERY_NOT_FOUND.
+            FailedPreconditionError: WRONG_KEY_VERSION if the key has a newer version: move the gallery there instead.
+            UnavailableError: If something does not answer; another call goes on where this one ended.
+        """
+        found = self.get(gallery)
+        request = rotation_pb2.RotateGalleryRequest(name=found.name, key_version=found.key_version, compact=True)
+        for message in self._calls.open_stream(self._stub.RotateGallery, request):
+            yield RotationProgress(message.moved_count, message.enrollment_count, message.switched)
+
     def delete(self, gallery: str) -> int:
         """Delete a gallery and answer how many enrollments went with it. Raises NotFoundError GALLERY_NOT_FOUND."""
         request = gallery_service_pb2.DeleteGalleryRequest(name=str(parse_gallery(gallery)))

@@ -186,6 +186,12 @@ class Keys:
         )
         return self._calls.unary(self._stub.UpdateKey, "UpdateKey", request, Trail()).policy
 
+    def audit_head(self) -> key_service_pb2.AuditHead:
+        """The newest record of the key service's audit log. Needs the operator's identity."""
+        return self._calls.unary(
+            self._stub.GetAuditHead, "GetAuditHead", key_service_pb2.GetAuditHeadRequest(), Trail()
+        )
+
     def audit_records(self) -> Iterator[key_service_pb2.AuditRecord]:
         """The audit log of the key service, oldest first. Needs the operator's identity."""
 

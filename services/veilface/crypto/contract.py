@@ -202,7 +202,16 @@ class ScoreDecrypter(Protocol):
 
 
 class Reencrypter(Protocol):
-    """Decrypts under one key version and encrypts under another; the embedding exists only inside a call."""
+    """Decrypts under one key version and encrypts under another; the embedding exists only inside a call.
+
+    Errors are about bytes that anybody can check. What decrypts to no embedding is replaced by a vector that resembles
+    nobody, and neither the answer nor its size or time tells: otherwise it would be a decryption oracle.
+    """
+
+    @property
+    def replaced_count(self) -> int:
+        """How many templates decrypted to no embedding so far. To tell it to whoever sent them makes an oracle."""
+        ...
 
     def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
         """A fresh encryption of the same embedding under the target version."""

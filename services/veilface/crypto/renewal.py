@@ -69,6 +69,11 @@ class OrthogonalTransform:
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a renewal transform is secret and is not serialized")
 
+    def wipe(self) -> None:
+        """Overwrite the transform; the object is useless afterwards."""
+        for part in (*self._signs, *self._orders):
+            part.fill(0)
+
     def apply(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
         """The transformed embeddings, shape (..., dimension)."""
         result = np.array(embeddings, dtype=np.float64)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
@@ -26,13 +26,14 @@ from veilface.keys.domain.alternation import AlternationMonitor
 from veilface.keys.domain.audit import AuditReading
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
+from veilface.keys.domain.implausibility import ImplausibilityAlarm
 from veilface.keys.domain.reencryption import ReencryptionKeys, ReencryptionMeans
 from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.domain.vault import Vault
-from veilface.keys.hardening import protect_process_memory
+from veilface.keys.hardening import protect_process_memory, wipe_environment_block
 from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
 from veilface.keys.servicer import KeyServicer, Rules
-from veilface.keys.settings import KeysSettings
+from veilface.keys.settings import MASTER_KEY_VARIABLE, KeysSettings
 from veilface.keys.storage.audit import DurableAuditLog
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
@@ -53,13 +54,28 @@ def _load_reencrypter(keys: ReencryptionKeys, *, research: bool) -> Reencrypter:
     return load_reencrypter(keys.scheme, keys.profile, keys.secret_key, keys.target, keys.seeds, research=research)
 
 
-def _reencryption(settings: KeysSettings, means: DecisionMeans) -> ReencryptionMeans:
+def _implausibility_alarm(metrics: ServerMetrics) -> ImplausibilityAlarm:
+    implausible = Gauge(
+        "veilface_keys_implausible_templates_seen",
+        "1 after the first template or segment slot that was no embedding when it was re-encrypted, until the restart.",
+        registry=metrics.registry,
+    )
+
+    def alarm() -> None:
+        implausible.set(1)
+        structlog.get_logger().warning("implausible_templates_seen")
+
+    return ImplausibilityAlarm(alarm)
+
+
+def _reencryption(settings: KeysSettings, means: DecisionMeans, alarm: ImplausibilityAlarm) -> ReencryptionMeans:
     signer = None if settings.signing_key is None else Signer.from_file(settings.signing_key, KEYS_IDENTITY)
     return ReencryptionMeans(
         vault=means.vault,
         ledger=means.ledger,
         audit=means.audit,
         load=partial(_load_reencrypter, research=settings.research),
+        alarm=alarm,
         signer=signer,
         trust=means.trust,
         clock=means.clock,
@@ -79,6 +95,7 @@ async def _main() -> None:
     settings = load_settings(KeysSettings)
     configure_logging(settings.log_level, settings.log_format)
     protect_process_memory()
+    wipe_environment_block(MASTER_KEY_VARIABLE)
     metrics = ServerMetrics()
     alternations = Counter(
         "veilface_keys_alternating_answers",
@@ -108,7 +125,10 @@ async def _main() -> None:
     readiness = Readiness(DATABASE, AUDIT, MASTER_KEY, _KERNELS)
     pool = BoundedPool(settings.workers, settings.queue_size, "keys")
     rules = Rules(
-        KeyAdministration(vault, decrypters, audit), Decider(means), _reencryption(settings, means), AuditReading(audit)
+        KeyAdministration(vault, decrypters, audit),
+        Decider(means),
+        _reencryption(settings, means, _implausibility_alarm(metrics)),
+        AuditReading(audit),
     )
     servicer = KeyServicer(rules, pool, settings.largest_segment_bytes)
     registration = Registration(

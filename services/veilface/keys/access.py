@@ -21,7 +21,7 @@ DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
     f"{_SERVICE}/GetTransformSeed": (EMBEDDING_IDENTITY,),
     f"{_SERVICE}/DecideVerification": (CLIENT_IDENTITY,),
     f"{_SERVICE}/DecideIdentification": (CLIENT_IDENTITY,),
-    f"{_SERVICE}/ReencryptTemplates": (OPERATOR_IDENTITY, MATCHING_IDENTITY),
+    f"{_SERVICE}/ReencryptTemplates": (MATCHING_IDENTITY,),
     f"{_SERVICE}/GetAuditHead": (OPERATOR_IDENTITY,),
     f"{_SERVICE}/ListAuditRecords": (OPERATOR_IDENTITY,),
 }

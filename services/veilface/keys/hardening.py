@@ -1,4 +1,4 @@
-"""The key service's process keeps its memory to itself: no core dumps, no debugger, no reading through /proc."""
+"""The key service's process keeps its memory to itself: no core dumps, no debugger, no secret in /proc."""
 
 import ctypes
 import os
@@ -24,6 +24,18 @@ def protect_process_memory() -> None:
         raise ConfigurationError(
             Reason.INVALID_SETTING, f"the memory of the key service cannot be protected: {error}"
         ) from error
+
+
+def wipe_environment_block(variable: str) -> None:
+    """Overwrite the value of a variable where /proc/PID/environ shows it, and a core would have it.
+
+    `os.environ` read it before and still has it; this process's later children inherit zeros.
+    """
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(os.fsencode(variable))
+    if address is not None:
+        ctypes.memset(address, 0, len(os.environb.get(os.fsencode(variable), b"")))
 
 
 def _prctl(option: int, value: int) -> None:

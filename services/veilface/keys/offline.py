@@ -7,7 +7,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from veilface.keys.domain.master_key import (
     CommandSource,
     EnvironmentSource,
     FileSource,
+    MasterKey,
     MasterKeySource,
+    ProviderSource,
     create_master_key_file,
 )
 from veilface.keys.domain.resealing import reseal
+from veilface.keys.domain.sealing import KeyWrapper
+from veilface.keys.hardening import protect_process_memory
 from veilface.keys.storage.audit import AuditReport, DurableAuditLog, verify_audit
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
@@ -42,7 +47,11 @@ def reseal_vault(database_url: str, audit_file: Path, old: MasterKeySource, new:
     try:
         database.migrate()
         audit.open()
-        with old.load() as old_key, new.load() as new_key, audited(audit, OPERATOR_IDENTITY, "reseal-vault") as entry:
+        with (
+            _loaded(old) as old_key,
+            _loaded(new) as new_key,
+            audited(audit, OPERATOR_IDENTITY, "reseal-vault") as entry,
+        ):
             entry.allow()
             return reseal(SqlKeyStore(database), old_key, new_key)
     finally:
@@ -104,16 +113,31 @@ def _run(options: argparse.Namespace) -> str:
         return f"moved {count} key versions to the new master key; start the services with it"
     expected = None if options.head is None else parse_head(options.head)
     report = verify_audit_log(url, options.files, expected)
-    return f"the audit log is in order; its head is {format_head(report.head)}"
+    files = f", {report.file_record_count} of them in files too" if options.files else ""
+    return f"the audit log is in order: {report.head.sequence} records{files}; its head is {format_head(report.head)}"
+
+
+@contextmanager
+def _loaded(source: MasterKeySource) -> Iterator[KeyWrapper]:
+    """A master key for the length of a block; one that is in this process is wiped then."""
+    wrapper = source.load()
+    try:
+        yield wrapper
+    finally:
+        if isinstance(wrapper, MasterKey):
+            wrapper.wipe()
 
 
 def _source(options: argparse.Namespace, age: str) -> MasterKeySource:
-    file, variable, command = (getattr(options, f"{age}_{kind}") for kind in ("file", "variable", "command"))
+    kinds = ("file", "variable", "command", "provider")
+    file, variable, command, provider = (getattr(options, f"{age}_{kind}") for kind in kinds)
     if file is not None:
         return FileSource(file)
     if variable is not None:
         return EnvironmentSource(variable, os.environ)
-    return CommandSource(tuple(shlex.split(command)))
+    if command is not None:
+        return CommandSource(tuple(shlex.split(command)))
+    return ProviderSource(provider)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,17 +149,25 @@ def _parser() -> argparse.ArgumentParser:
 
     seal = commands.add_parser("reseal", help="move every sealed key to a new master key; stop all services before")
     seal.add_argument("--database-url", help="the key database; VEILFACE_DATABASE_URL by default")
-    seal.add_argument("--audit-file", type=Path, required=True, help="the audit file of one of the services")
+    seal.add_argument(
+        "--audit-file",
+        type=Path,
+        required=True,
+        help="an audit file that no running service writes; keep it with theirs",
+    )
     for age in ("old", "new"):
         group = seal.add_mutually_exclusive_group(required=True)
         group.add_argument(f"--{age}-file", type=Path, help=f"the file of the {age} master key")
         group.add_argument(f"--{age}-variable", help=f"the environment variable of the {age} master key")
         group.add_argument(f"--{age}-command", help=f"a command that prints the {age} master key")
+        group.add_argument(f"--{age}-provider", help=f'"package.module:function" that reaches the {age} master key')
 
     verify = commands.add_parser("audit-verify", help="check the audit log")
     verify.add_argument("--database-url", help="the key database; VEILFACE_DATABASE_URL by default")
     verify.add_argument("--head", help='a head written down earlier, "{sequence}:{hash}"')
-    verify.add_argument("files", type=Path, nargs="*", help="audit files to compare with the database")
+    verify.add_argument(
+        "files", type=Path, nargs="*", help="the audit files of all replicas and reseals, to compare with the database"
+    )
     return parser
 
 
@@ -151,4 +183,6 @@ def _now() -> datetime:
 
 
 if __name__ == "__main__":
+    # Here and not in `main`: it is for the whole life of a process, and master keys are read in this one.
+    protect_process_memory()
     sys.exit(main())

@@ -6,13 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from veilface.common.settings import MEBIBYTE, ServerSettings
-from veilface.keys.domain.master_key import CommandSource, EnvironmentSource, FileSource, MasterKeySource
+from veilface.keys.domain.master_key import (
+    CommandSource,
+    EnvironmentSource,
+    FileSource,
+    MasterKeySource,
+    ProviderSource,
+)
 from veilface.keys.domain.tickets import TicketRules
 
-_MASTER_KEY_VARIABLE = "VEILFACE_MASTER_KEY"
+MASTER_KEY_VARIABLE = "VEILFACE_MASTER_KEY"
 
 
 class KeysSettings(ServerSettings):
@@ -31,9 +37,16 @@ class KeysSettings(ServerSettings):
     master_key_file: Path | None = Field(
         None, description="the file with the master key: 32 bytes in base64, readable by its owner only"
     )
+    # Only whether it is given: settings live as long as the process, and the source reads the variable itself.
     master_key: SecretStr | None = Field(None, description="the master key itself: 32 bytes in base64")
     master_key_command: str | None = Field(
         None, min_length=1, description="a command that prints the master key: 32 bytes in base64; no shell runs it"
+    )
+    master_key_provider: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description='"package.module:function" of an installed package: answers a KeyWrapper that asks a KMS, see '
+        "veilface.keys.domain.sealing",
     )
     access_policy: Path | None = Field(
         None, description="the JSON file that says which identities may call which methods; not set: the built-in one"
@@ -57,13 +70,18 @@ class KeysSettings(ServerSettings):
         30.0, ge=0.1, le=3600, description="seconds between sweeps: destroying what is due, forgetting what expired"
     )
 
+    @field_validator("master_key", mode="before")
+    @classmethod
+    def _forget_master_key(cls, value: object) -> str | None:
+        return "given" if value else None
+
     @model_validator(mode="after")
     def _check_master_key(self) -> Self:
-        given = [source for source in (self.master_key_file, self.master_key, self.master_key_command) if source]
-        if len(given) > 1:
+        sources = (self.master_key_file, self.master_key, self.master_key_command, self.master_key_provider)
+        if sum(source is not None for source in sources) > 1:
             raise ValueError(
-                "several master keys: set only one of VEILFACE_MASTER_KEY_FILE, VEILFACE_MASTER_KEY and "
-                "VEILFACE_MASTER_KEY_COMMAND"
+                "several master keys: set only one of VEILFACE_MASTER_KEY_FILE, VEILFACE_MASTER_KEY, "
+                "VEILFACE_MASTER_KEY_COMMAND and VEILFACE_MASTER_KEY_PROVIDER"
             )
         return self
 
@@ -74,7 +92,9 @@ class KeysSettings(ServerSettings):
             return FileSource(self.master_key_file)
         if self.master_key_command is not None:
             return CommandSource(tuple(shlex.split(self.master_key_command)))
-        return EnvironmentSource(_MASTER_KEY_VARIABLE, os.environ)
+        if self.master_key_provider is not None:
+            return ProviderSource(self.master_key_provider)
+        return EnvironmentSource(MASTER_KEY_VARIABLE, os.environ)
 
     @property
     def ticket_rules(self) -> TicketRules:

@@ -32,6 +32,7 @@ from veilface.matching.domain.segments.packer import SegmentPacker
 from veilface.matching.domain.segments.packing import Packing, PackingEvents
 from veilface.matching.domain.segments.publisher import SegmentPublisher
 from veilface.matching.domain.segments.sweeper import SegmentSweeper
+from veilface.matching.domain.store.compaction import CompactionRecords
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
 from veilface.matching.domain.store.galleries import GalleryRecords
@@ -189,6 +190,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
                 database=database,
                 moves=MoveRecords(database),
                 switches=SwitchRecords(database),
+                compactions=CompactionRecords(database, MoveRecords(database)),
                 blobs=backends.blobs,
             ),
             trust=backends.trust,

@@ -60,9 +60,11 @@ class GalleryServicer(gallery_service_pb2_grpc.GalleryServiceServicer):
     async def RotateGallery(  # noqa: N802
         self, request: rotation_pb2.RotateGalleryRequest, context: Context
     ) -> AsyncIterator[rotation_pb2.RotateGalleryResponse]:
-        """Move a gallery to a newer key version."""
+        """Move a gallery to a newer key version, or leave out its deleted slots."""
         gallery, target = conversion.rotation_from_proto(request)
-        async with aclosing(self._matching().rotation.rotate(gallery, target)) as progress:
+        rotation = self._matching().rotation
+        steps = rotation.compact if request.compact else rotation.rotate
+        async with aclosing(steps(gallery, target)) as progress:
             async for each in progress:
                 yield conversion.rotation_progress_to_proto(each)
 

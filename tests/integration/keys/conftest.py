@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.postgresql import PostgresqlServer
 
 from veilface.common.attested import Circuit, ScoreStatement, SignedScores, scores_to_proto, sign_scores
 from veilface.common.channel import ChannelOptions, open_sync_channel
@@ -30,7 +31,7 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.keys.domain.master_key import create_master_key_file
-from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
+from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
 from veilface.types.v1 import score_pb2
 
 TIMEOUT_S = 60
@@ -46,13 +47,23 @@ IDENTITIES = {
 
 
 class KeyService:
-    """One key service and the folder that it lives in; starting it again finds what it stored."""
+    """One key service and the folder that it lives in; starting it again finds what it stored.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        replica_of: The service that it shares its folder and credentials with, but not its socket and audit file.
+    """
+
+    def __init__(self, folder: Path, replica_of: "KeyService | None" = None) -> None:
         self.folder = folder
+        self.name = "s" if replica_of is None else "r"
         self.settings: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._channels: list[grpc.Channel] = []
+        self.master_key = folder / "master.key"
+        if replica_of is not None:
+            self.matcher, self.embedding = replica_of.matcher, replica_of.embedding
+            self.settings = dict(replica_of.settings)
+            return
         authority = CertificateAuthority.create()
         authority.save(folder)
         for name, identity in {**IDENTITIES, "keys": KEYS_IDENTITY}.items():
@@ -62,16 +73,19 @@ class KeyService:
         trusted = {each.identity: [each.public_key_bytes] for each in (self.matcher, self.embedding)}
         TrustStore(trusted).save(folder / "trust.json")
         Signer.generate(KEYS_IDENTITY).save(folder / "signing.pem")
-        self.master_key = folder / "master.key"
         create_master_key_file(self.master_key)
 
     @property
     def address(self) -> str:
-        return f"unix:{self.folder}/s"
+        return f"unix:{self.folder}/{self.name}"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.folder / f"{self.name}.audit.jsonl"
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / f"{self.name}.log").read_text()
 
     @property
     def pid(self) -> int:
@@ -88,7 +102,7 @@ class KeyService:
             "VEILFACE_TLS_PRIVATE_KEY": f"{folder}/keys.key",
             "VEILFACE_TLS_CA": f"{folder}/ca.crt",
             "VEILFACE_DATABASE_URL": f"sqlite:///{folder}/keys.db",
-            "VEILFACE_AUDIT_FILE": f"{folder}/audit.jsonl",
+            "VEILFACE_AUDIT_FILE": str(self.audit_file),
             "VEILFACE_TRUST_STORE": f"{folder}/trust.json",
             "VEILFACE_SIGNING_KEY": f"{folder}/signing.pem",
             "VEILFACE_MASTER_KEY_FILE": str(self.master_key),
@@ -98,7 +112,7 @@ class KeyService:
         }
 
     def start(self, *, wait_for_serving: bool = True) -> None:
-        with (self.folder / "log").open("ab") as log:
+        with (self.folder / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "veilface.keys"], env=self.environment(), stdout=log, stderr=log
             )
@@ -153,8 +167,8 @@ class KeyService:
     def stub(self, name: str) -> key_service_pb2_grpc.KeyServiceStub:
         return key_service_pb2_grpc.KeyServiceStub(self.channel(name))
 
-    def create_key(self, key_id: str) -> key_service_pb2.Key:
-        request = key_service_pb2.CreateKeyRequest(key_id=key_id)
+    def create_key(self, key_id: str, policy: policy_pb2.KeyPolicy | None = None) -> key_service_pb2.Key:
+        request = key_service_pb2.CreateKeyRequest(key_id=key_id, policy=policy)
         key: key_service_pb2.Key = self.stub("operator").CreateKey(request, timeout=TIMEOUT_S)
         return key
 
@@ -269,6 +283,22 @@ def service(tmp_path: Path) -> Iterator[KeyService]:
     service = KeyService(tmp_path)
     yield service
     service.close()
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[tuple[KeyService, KeyService]]:
+    """Two running services on one PostgreSQL database."""
+    with postgresql.database() as url:
+        first = KeyService(tmp_path)
+        first.settings = {"VEILFACE_DATABASE_URL": url}
+        second = KeyService(tmp_path, first)
+        for service in (first, second):
+            service.start(wait_for_serving=False)
+        for service in (first, second):
+            service.wait_for(health_pb2.HealthCheckResponse.SERVING)
+        yield first, second
+        first.close()
+        second.close()
 
 
 @pytest.fixture(scope="session")

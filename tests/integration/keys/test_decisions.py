@@ -177,7 +177,7 @@ SCORE_IN_TEXT = re.compile(r"(?<!\d)0\.98[78]\d{2,}")
 def test_logs_and_audit_hold_neither_scores_nor_ciphertexts(running: Any, comparing: Any) -> None:
     batches = comparing.verification(0.9876, subject="galleries/staff/subjects/canary")
     verify(running, batches)
-    written = running.log + (running.folder / "audit.jsonl").read_text()
+    written = running.log + (running.audit_file).read_text()
     assert "keys/shared/versions/1" in written
     assert SCORE_IN_TEXT.search(written) is None
     assert SCORE_IN_TEXT.search(f'{written} "score": {0.98763:.6f}') is not None

@@ -68,7 +68,7 @@ def test_kills_and_restarts_keep_keys_decisions_nonces_quotas_and_the_audit_chai
     head = service.stub("operator").GetAuditHead(pb.GetAuditHeadRequest(), timeout=TIMEOUT_S)
     assert service.stop() == 0
     arguments = ["audit-verify", "--database-url", f"sqlite:///{service.folder}/keys.db"]
-    arguments += ["--head", f"{head.sequence}:{head.hash.hex()}", str(service.folder / "audit.jsonl")]
+    arguments += ["--head", f"{head.sequence}:{head.hash.hex()}", str(service.audit_file)]
     assert offline(arguments) == 0
 
 
@@ -182,7 +182,7 @@ def test_a_scheduled_destruction_happens_by_itself_and_is_recorded(service: Any)
             break
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    audit = (service.folder / "audit.jsonl").read_text()
+    audit = service.audit_file.read_text()
     assert '"actor":"spiffe://veilface/keys","decision_count":0,"gallery":"","operation":"destroy-version"' in audit
 
 

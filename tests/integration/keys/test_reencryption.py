@@ -89,7 +89,7 @@ def segment_requests(serialized: bytes, slots: list[int]) -> Iterator[Request]:
 def test_a_moved_template_is_compared_under_the_new_version(rotated: Rotated) -> None:
     reference, probe = rotated.old.pair(0.95)
     _, other = rotated.old.pair(0.5)
-    responses = rotated.move("operator", OPTIONS, Request(template=template_to_proto(rotated.template(reference))))
+    responses = rotated.move("matching", OPTIONS, Request(template=template_to_proto(rotated.template(reference))))
     moved = template_from_proto(responses[0].template)
     signing_key = Signer.from_file(rotated.service.folder / "signing.pem", KEYS_IDENTITY)
     trust = TrustStore({KEYS_IDENTITY: [signing_key.public_key_bytes]})
@@ -107,7 +107,7 @@ def test_items_are_answered_in_order_and_a_bad_one_does_not_end_the_stream(rotat
     forged.ciphertext = bytes(len(forged.ciphertext))
     probe = template_to_proto(rotated.template(embeddings[0], TemplateUse.PROBE))
     items = [good[0], forged, good[1], probe, good[2]]
-    responses = rotated.move("operator", OPTIONS, *(Request(template=item) for item in items))
+    responses = rotated.move("matching", OPTIONS, *(Request(template=item) for item in items))
     assert [response.index for response in responses] == [0, 1, 2, 3, 4]
     reasons = [response.error.reason if response.HasField("error") else "" for response in responses]
     assert reasons == ["", "DIGEST_MISMATCH", "", "WRONG_USE", ""]
@@ -133,12 +133,16 @@ def test_a_moved_segment_is_searched_under_the_new_version_without_its_deleted_s
         assert [(each.batch_index, each.score_index) for each in decision.candidates] == [(0, place)]
 
 
-def test_an_operator_may_not_have_segments_moved(rotated: Rotated) -> None:
+def test_an_operator_may_not_have_anything_moved(rotated: Rotated) -> None:
     segment = rotated.old.comparer.new_segment(SPACE)
     segment.add(rotated.old.template(rotated.old.pair(0.0)[0], TemplateUse.REFERENCE), 0)
     requests = list(segment_requests(segment.to_bytes(), [0]))
     with pytest.raises(grpc.RpcError) as caught:
         rotated.move("operator", OPTIONS, *requests)
+    assert error_from_rpc(caught.value).reason is Reason.IDENTITY_DENIED
+    template = Request(template=template_to_proto(rotated.template(rotated.old.pair(0.0)[0])))
+    with pytest.raises(grpc.RpcError) as caught:
+        rotated.move("operator", OPTIONS, template)
     assert error_from_rpc(caught.value).reason is Reason.IDENTITY_DENIED
     assert rotated.move("matching", OPTIONS, *requests)[0].HasField("segment")
 

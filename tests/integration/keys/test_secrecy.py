@@ -80,6 +80,30 @@ def test_the_process_dumps_no_core(running: Any) -> None:
     assert core.split()[4:6] == ["0", "0"]
 
 
+def test_a_master_key_in_the_environment_is_gone_from_it_once_it_was_read(service: Any) -> None:
+    text = service.master_key.read_text().strip()
+    service.settings |= {"VEILFACE_MASTER_KEY_FILE": "", "VEILFACE_MASTER_KEY": text}
+    service.start()
+    environment = Path(f"/proc/{service.pid}/environ").read_bytes()
+    assert b"VEILFACE_TRUST_STORE=" in environment
+    assert b"VEILFACE_MASTER_KEY=" in environment
+    assert text.encode() not in environment
+
+
+def test_resealing_runs_without_cores(service: Any, tmp_path: Path) -> None:
+    service.start()
+    service.stop()
+    limits = tmp_path / "limits"
+    command = tmp_path / "new-key"
+    command.write_text(f"#!/bin/sh\ncat /proc/$PPID/limits > {limits}\ncat {service.master_key}\n")
+    command.chmod(0o700)
+    arguments = ["--database-url", f"sqlite:///{service.folder}/keys.db", "--audit-file", str(tmp_path / "a.jsonl")]
+    arguments += ["--old-file", str(service.master_key), "--new-command", str(command)]
+    subprocess.run([sys.executable, "-m", "veilface.keys.offline", "reseal", *arguments], check=True, timeout=TIMEOUT_S)
+    (core,) = [line for line in limits.read_text().splitlines() if line.startswith("Max core file size")]
+    assert core.split()[4:6] == ["0", "0"]
+
+
 def test_the_process_is_made_non_dumpable() -> None:
     script = (
         "import ctypes; libc = ctypes.CDLL(None); print(libc.prctl(3, 0, 0, 0, 0));"

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_encryptor
+from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 from veilface.keys.domain.master_key import FileSource, create_master_key_file
 from veilface.keys.domain.vault import Vault
@@ -191,10 +193,21 @@ class Processes:
         self.keys.close()
 
 
-class Stack:
-    """A key and a gallery of its own under the key's first version, and what everybody does with them."""
+class TransformedPublicKeys(PublicKeys):
+    """For whoever imports embeddings that passed the secret transform already, as the embedding service could."""
 
-    def __init__(self, processes, name):
+    def fetch(self, key_version):
+        return replace(super().fetch(key_version), embedding_transform=False)
+
+
+class Stack:
+    """A key and a gallery of its own under the key's first version, and what everybody does with them.
+
+    Embeddings under a renewable key pass the secret transform of their version first.
+    """
+
+    def __init__(self, processes, name, *, renewable=False):
+        self.renewable = renewable
         self.folder = processes.folder
         self.keys = processes.keys
         self.matching = processes.matching
@@ -212,7 +225,7 @@ class Stack:
         threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
         quotas = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
         policy = policy_pb2.KeyPolicy(quotas=quotas, thresholds=[threshold], top_k_limit=100)
-        key = key_service_pb2.CreateKeyRequest(key_id=name, policy=policy)
+        key = key_service_pb2.CreateKeyRequest(key_id=name, policy=policy, embedding_transform=renewable)
         self.operator.CreateKey(key, timeout=TIMEOUT_S, wait_for_ready=True)
         request = gallery_service_pb2.CreateGalleryRequest(gallery_id=name, key=f"keys/{name}")
         until_available(lambda: self.galleries.CreateGallery(request, timeout=TIMEOUT_S, wait_for_ready=True))
@@ -238,7 +251,7 @@ class Stack:
 
     def template(self, vector, use, version):
         encryptor = self.encryptors[version]
-        ciphertext = encryptor.encrypt(np.asarray(vector), SPACE, use)
+        ciphertext = encryptor.encrypt(self.transformed(np.asarray(vector), version), SPACE, use)
         statement = TemplateStatement(
             key_version=version,
             scheme=Scheme.CKKS_PACKED,
@@ -250,6 +263,16 @@ class Stack:
             create_time=datetime.now(UTC),
         )
         return template_to_proto(sign_template(self.signers["embedding"], statement, ciphertext))
+
+    def transformed(self, vectors, version):
+        """What the embedding service encrypts of these embeddings."""
+        if not self.renewable:
+            return vectors
+        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("embedding"))
+        request = key_service_pb2.GetTransformSeedRequest(name=version)
+        return OrthogonalTransform(stub.GetTransformSeed(request, timeout=TIMEOUT_S).seed, SPACE.dimension).apply(
+            vectors
+        )
 
     def enroll(self, number, version=None):
         """Enroll the person of this enrollment number, from 1; under the version that the gallery is under."""
@@ -265,8 +288,10 @@ class Stack:
         """Import the people of the enrollment numbers 1 to `count` as a segment."""
         matching = (self.matching.channel("operator"), ServiceCalls(Service.MATCHING, "matching", TIMEOUT_S))
         keys = (self.keys.channel("operator"), ServiceCalls(Service.KEYS, "keys", TIMEOUT_S))
-        imports = Imports(*matching, PublicKeys(*keys), lambda: self.signers["operator"])
-        source = ImportSource(self.people[:count], tuple(f"s{number}" for number in range(1, count + 1)))
+        public_keys = TransformedPublicKeys(*keys) if self.renewable else PublicKeys(*keys)
+        imports = Imports(*matching, public_keys, lambda: self.signers["operator"])
+        vectors = self.transformed(self.people[:count], self.old)
+        source = ImportSource(vectors, tuple(f"s{number}" for number in range(1, count + 1)))
         imports.run(Galleries(*matching).get(self.gallery_name), source, model=MODEL)
 
     def erase(self, number):
@@ -419,6 +444,11 @@ def processes():
 @pytest.fixture
 def stack(processes):
     return Stack(processes, f"g{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def renewable_stack(processes):
+    return Stack(processes, f"g{secrets.token_hex(4)}", renewable=True)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.security.history import History
-from tests.integration.security.memory import count_hits
+from tests.integration.security.memory import count_hits, count_hits_in_file, loaded_bytes, write_core
 from tests.integration.security.secret_forms import PIECES, forms_of, pieces_of, windows_of
 
 from veilface.cli.local_stack.stack import LocalStack
@@ -105,6 +105,28 @@ def test_the_same_scan_finds_a_secret_key_that_is_in_use(history: History, secre
         hits = count_hits(pid, secret_pieces)
     primes = packed_profile(history.profile).data_primes
     assert [hits[f"NTT mod {prime} as uint32"] for prime in primes] == [PIECES] * len(primes)
+
+
+def test_a_core_of_a_matcher_that_served_people_holds_no_secret_key_no_image_and_no_embedding(
+    stack: LocalStack, history: History, secret_pieces: Pieces, seen_by_embedding_only: Pieces, tmp_path: Path
+) -> None:
+    wanted = {**secret_pieces, **seen_by_embedding_only, "evaluation keys": windows_of(history.evaluation_keys)}
+    core = tmp_path / "core"
+    write_core(pid_of(stack, "matching"), core)
+    hits = count_hits_in_file(core, wanted)
+    core.unlink()
+    assert hits.pop("evaluation keys") > 0, "the scan did not even find what every matcher holds"
+    assert not any(hits.values()), hits
+
+
+def test_the_same_scan_finds_a_planted_secret_key_in_a_core_in_every_form(
+    history: History, secret_pieces: Pieces, tmp_path: Path
+) -> None:
+    forms = forms_of(history.secret_key, history.profile)
+    with holding(PLANT, b"".join(forms.values())) as pid:
+        write_core(pid, tmp_path / "core")
+    assert count_hits_in_file(tmp_path / "core", secret_pieces) == dict.fromkeys(forms, PIECES)
+    assert 0 < loaded_bytes(tmp_path / "core") < (tmp_path / "core").stat().st_size
 
 
 def test_the_same_scan_finds_planted_images_and_embeddings(history: History, seen_by_embedding_only: Pieces) -> None:

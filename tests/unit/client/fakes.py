@@ -21,6 +21,8 @@ from veilface.common.errors import (
 )
 from veilface.common.status import STATUS_DETAILS_KEY, item_error_from, status_code, status_from_error
 from veilface.embedding.v1 import embedding_service_pb2, embedding_service_pb2_grpc
+from veilface.keys.conversion.audit import audit_page_token_from_proto, head_to_proto, records_to_proto
+from veilface.keys.domain.audit import AuditReading
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
 from veilface.matching.v1 import (
     gallery_service_pb2,
@@ -112,6 +114,7 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     verifications: list[Any] = field(default_factory=list)
     identifications: list[list[Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
+    audit: AuditReading | None = None
 
     def __post_init__(self) -> None:
         self._add("default")
@@ -168,6 +171,15 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         return key_service_pb2.DecideIdentificationResponse(
             candidates=candidates, threshold_profile=f"{MODEL}/balanced", score_count=6
         )
+
+    def GetAuditHead(self, request: Any, context: Any) -> Any:
+        assert self.audit is not None
+        return head_to_proto(self.audit.head())
+
+    def ListAuditRecords(self, request: Any, context: Any) -> Any:
+        assert self.audit is not None
+        # Four records per page, so that paging shows.
+        return records_to_proto(*self.audit.page(4, audit_page_token_from_proto(request.page_token)))
 
     def _add(self, key_id: str) -> Any:
         version = key_service_pb2.KeyVersion(

@@ -1,5 +1,4 @@
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import create_engine, make_url, text
 
 from veilface.common.attested import Circuit, ScoreStatement, SignedScores, sign_scores
 from veilface.common.identities import MATCHING_IDENTITY
@@ -89,27 +87,26 @@ def clock() -> Clock:
     return Clock()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that sets ON_BOTH_DATABASES has each of its tests run on SQLite and on PostgreSQL."""
+    is_asked_for = "database_url" in metafunc.fixturenames and "sqlite_files" not in metafunc.fixturenames
+    if is_asked_for and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def database_url(tmp_path: Path) -> Iterator[str]:
-    """An empty database: SQLite, or one in the PostgreSQL server whose URL VEILFACE_TEST_POSTGRESQL gives."""
-    server = os.environ.get("VEILFACE_TEST_POSTGRESQL")
-    if server is None:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database: SQLite, unless the test is run on both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         yield f"sqlite:///{tmp_path}/keys.db"
         return
-    name = f"keys_{secrets.token_hex(8)}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+    with request.getfixturevalue("postgresql").database() as url:
+        yield url
 
 
 @pytest.fixture
-def sqlite_files(tmp_path: Path, database_url: str) -> Callable[[], bytes]:
+def sqlite_files(tmp_path: Path, database: Database) -> Callable[[], bytes]:
     """Reads all that SQLite has written."""
-    if not database_url.startswith("sqlite"):
-        pytest.skip("looks into SQLite's files")
     return lambda: b"".join(path.read_bytes() for path in sorted(tmp_path.glob("keys.db*")))
 
 

@@ -18,9 +18,12 @@ from veilface.common.errors import (
     UnavailableError,
 )
 from veilface.keys.domain.audit import AuditEvent, AuditReading, AuditRecord, audited
+from veilface.keys.storage import audit
 from veilface.keys.storage.audit import DurableAuditLog, verify_audit
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import audit_head, audit_records
+
+ON_BOTH_DATABASES = True
 
 EVENT = AuditEvent("spiffe://veilface/client", "verify", "keys/office/versions/1", "galleries/staff", "ALLOWED", 1)
 
@@ -173,7 +176,7 @@ def test_a_consistent_truncation_is_found_by_a_head_kept_elsewhere(log: DurableA
 def test_a_consistent_truncation_is_found_by_the_file(log: DurableAuditLog, database: Database, path: Path) -> None:
     write(log, 10)
     truncate_consistently(database, 7)
-    with refused("has 10 records"):
+    with refused("has record 8, which the database does not have"):
         verify_audit(database, [path], None)
 
 
@@ -200,6 +203,23 @@ def test_an_old_head_stays_valid_while_the_log_grows(log: DurableAuditLog, datab
     verify_audit(database, [], head)
 
 
+def test_a_verification_beside_a_running_service_sees_one_state(
+    log: DurableAuditLog, database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(log, 3)
+    read_head = audit._read_head
+
+    def late(connection: Connection) -> object:
+        write(log, 1)
+        return read_head(connection)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "_read_head", late)
+        # One record more before the chain is read, another one between the chain and its head.
+        assert verify_audit(database, [path], None).head.sequence == 4
+    assert verify_audit(database, [path], None).head.sequence == 5
+
+
 @pytest.mark.parametrize("damage", ["edit", "reorder", "cut", "append"])
 def test_tampering_with_the_file_is_found(log: DurableAuditLog, database: Database, path: Path, damage: str) -> None:
     write(log, 6)
@@ -224,7 +244,7 @@ def test_an_emptied_file_is_found_and_a_new_one_is_not(
     empty = tmp_path / "empty.jsonl"
     empty.touch()
     assert verify_audit(database, [path, empty], None).file_record_count == 3
-    with refused("in none of the files"):
+    with refused("no file has records 1 to 3"):
         verify_audit(database, [empty], None)
 
 
@@ -263,6 +283,47 @@ def test_a_file_with_a_record_that_the_database_lost_is_not_continued(
     truncate_consistently(database, 7)
     with refused("the database does not have"):
         DurableAuditLog(database, path, clock).open()
+
+
+def test_a_file_has_one_writer_at_a_time(log: DurableAuditLog, database: Database, path: Path, clock: Any) -> None:
+    write(log, 2)
+    other = DurableAuditLog(database, path, clock)
+    with pytest.raises(ConfigurationError, match="needs one of its own"):
+        other.open()
+    log.close()
+    other.open()
+    write(other, 1)
+    assert verify_audit(database, [path], None).file_record_count == 3
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[0][:20],
+        lambda lines: "x" * (1 << 17),
+        lambda lines: "".join(lines) + "x",
+        lambda lines: "".join(lines) + lines[0],
+        lambda lines: "".join(lines) + "\n",
+        lambda lines: "".join(lines) + lines[-1][:40],
+        lambda lines: "".join(lines[:-1]) + lines[-1].replace("ALLOWED", "COMPLETED"),
+    ],
+)
+def test_a_file_that_ends_with_no_record_of_this_log_is_neither_continued_nor_changed(
+    log: DurableAuditLog, database: Database, path: Path, clock: Any, damage: Callable[[list[str]], str]
+) -> None:
+    write(log, 3)
+    log.close()
+    intact = path.read_text()
+    damaged = damage(intact.splitlines(keepends=True))
+    path.write_text(damaged)
+    again = DurableAuditLog(database, path, clock)
+    with refused("broken"):
+        again.open()
+    assert path.read_text() == damaged
+    path.write_text(intact)
+    again.open()
+    again.close()
 
 
 def test_two_replicas_write_one_chain_and_two_files(database: Database, tmp_path: Path, clock: Any) -> None:

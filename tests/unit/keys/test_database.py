@@ -9,6 +9,8 @@ from veilface.common.errors import ConfigurationError, UnavailableError
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import metadata
 
+ON_BOTH_DATABASES = True
+
 
 def test_the_migrations_build_exactly_the_declared_tables(database: Database) -> None:
     with database.transaction() as connection:

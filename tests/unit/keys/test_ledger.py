@@ -13,6 +13,8 @@ from veilface.keys.storage.database import Database
 from veilface.keys.storage.ledger import SqlLedger
 from veilface.keys.storage.tables import quota_counters, spent_nonces
 
+ON_BOTH_DATABASES = True
+
 KEY = KeyName("office")
 DAY = date(2030, 5, 17)
 

@@ -1,19 +1,27 @@
 import base64
+import hashlib
 import os
 import stat
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from veilface.common.errors import AlreadyExistsError, ConfigurationError, Reason
+from veilface.common.names import KeyName
+from veilface.crypto.contract import Scheme
 from veilface.keys.domain.master_key import (
     CommandSource,
     EnvironmentSource,
     FileSource,
     MasterKey,
+    ProviderSource,
     create_master_key_file,
 )
+from veilface.keys.domain.policy import KeyPolicy
+from veilface.keys.domain.vault import Vault
 
 KEY = bytes(range(32))
 TEXT = base64.b64encode(KEY).decode()
@@ -117,3 +125,47 @@ def test_an_existing_file_is_never_overwritten(path: Path) -> None:
 
 def test_showing_a_master_key_tells_its_id_only() -> None:
     assert repr(MasterKey(bytearray(KEY))) == f"MasterKey(id {KEY_ID.hex()})"
+
+
+def test_an_environment_variable_is_taken_out_when_it_is_read() -> None:
+    environment = {"MASTER": TEXT, "OTHER": "stays"}
+    source = EnvironmentSource("MASTER", environment)
+    first = source.load()
+    assert environment == {"OTHER": "stays"}
+    # After a database did not answer, the vault asks again.
+    assert source.load() is first
+
+
+class Kms:
+    """A master key that is somewhere else."""
+
+    key_id = b"ours"
+
+    def wrap(self, data_key: memoryview, aad: bytes) -> bytes:
+        return bytes(byte ^ 0x5A for byte in data_key) + hashlib.sha256(aad).digest()
+
+    def unwrap(self, wrapped: bytes, aad: bytes) -> bytearray:
+        assert wrapped[32:] == hashlib.sha256(aad).digest()
+        return bytearray(byte ^ 0x5A for byte in wrapped[:32])
+
+
+def failing() -> Kms:
+    raise OSError("secret detail")
+
+
+def test_a_provider_of_another_package_seals_and_opens(
+    monkeypatch: pytest.MonkeyPatch, store: Any, generate: Any, clock: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "our_kms", types.SimpleNamespace(wrapper=Kms, other=dict, failing=failing))
+    wrapper = ProviderSource("our_kms:wrapper").load()
+    vault = Vault(store, generate, clock)
+    vault.unseal(wrapper)
+    key = vault.create_key(KeyName("a"), Scheme.CKKS_PACKED, "ckks-packed-128", KeyPolicy(), transformed=True)
+    again = Vault(store, generate, clock)
+    again.unseal(ProviderSource("our_kms:wrapper").load())
+    with again.open_secret_key(again.resolve(key.name)) as secret_key, secret_key.exposed() as view:
+        assert len(view) == 512
+    for name, problem in (("other", "no KeyWrapper"), ("failing", "OSError"), ("absent", "AttributeError")):
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            ProviderSource(f"our_kms:{name}").load()
+        assert "secret detail" not in caught.value.message

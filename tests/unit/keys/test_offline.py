@@ -69,6 +69,7 @@ def test_reseal_moves_the_vault_and_leaves_a_record(
     with pytest.raises(DataLossError):
         vault.unseal(FileSource(old_file).load())
     vault.unseal(MasterKey(bytearray(base64.b64decode(new))))
+    monkeypatch.setenv("NEW_MASTER", new)
     assert main(arguments) == 1
     assert "another master key" in capsys.readouterr().err
 

@@ -19,6 +19,7 @@ from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHI
 from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import Scheme, TemplateSpace, TemplateUse
+from veilface.keys.domain.implausibility import ImplausibilityAlarm
 from veilface.keys.domain.policy import Grant, KeyPolicy, Operation, Quotas
 from veilface.keys.domain.reencryption import ReencryptionKeys, ReencryptionMeans, SegmentContent, open_reencryption
 from veilface.keys.domain.vault import Vault
@@ -37,6 +38,7 @@ class MarkingReencrypter:
     target: bytes
     seeds: tuple[bytes, bytes] | None
     moved: int = 0
+    replaced_count: int = 0
     is_wiped: bool = False
 
     def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
@@ -77,10 +79,22 @@ def loaded() -> Loaded:
 
 
 @pytest.fixture
-def moving(means: Any, loaded: Loaded, embedding: Signer, own_signer: Signer) -> ReencryptionMeans:
+def sounded() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def moving(means: Any, loaded: Loaded, embedding: Signer, own_signer: Signer, sounded: list[str]) -> ReencryptionMeans:
     trusted = {each.identity: [each.public_key_bytes] for each in (embedding, own_signer)}
     return ReencryptionMeans(
-        means.vault, means.ledger, means.audit, loaded.load, own_signer, TrustStore(trusted), means.clock
+        vault=means.vault,
+        ledger=means.ledger,
+        audit=means.audit,
+        load=loaded.load,
+        alarm=ImplausibilityAlarm(lambda: sounded.append("alarm")),
+        signer=own_signer,
+        trust=TrustStore(trusted),
+        clock=means.clock,
     )
 
 
@@ -112,7 +126,7 @@ def template(embedding: Signer, clock: Any) -> Callable[..., SignedTemplate]:
 def test_a_moved_template_is_vouched_for_under_the_new_version(
     rotated: Key, moving: ReencryptionMeans, template: Callable[..., SignedTemplate]
 ) -> None:
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         moved = reencryption.move_template(template())
     assert moved.ciphertext == b"moved a ciphertext"
     statement = verify_template(moving.trust, moved, (KEYS_IDENTITY,))
@@ -122,10 +136,10 @@ def test_a_moved_template_is_vouched_for_under_the_new_version(
 def test_a_moved_template_can_be_moved_again(
     rotated: Key, moving: ReencryptionMeans, vault: Vault, template: Callable[..., SignedTemplate]
 ) -> None:
-    vault.rotate(NAME)
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         moved = reencryption.move_template(template())
-    with open_reencryption(moving, OPERATOR_IDENTITY, NEW, NAME.version(3)) as reencryption:
+    vault.rotate(NAME)
+    with open_reencryption(moving, MATCHING_IDENTITY, NEW, NAME.version(3)) as reencryption:
         assert reencryption.move_template(moved).ciphertext == b"moved moved a ciphertext"
 
 
@@ -146,7 +160,7 @@ def test_a_template_that_does_not_belong_here_is_not_decrypted(
     changes: dict[str, Any],
     reason: Reason,
 ) -> None:
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         with pytest.raises(InvalidArgumentError) as caught:
             reencryption.move_template(template(**changes))
         assert caught.value.reason is reason
@@ -164,7 +178,7 @@ def test_a_template_that_nobody_vouches_for_is_not_decrypted(
         replace(template(), ciphertext=b"another"),
         replace(template(), signature=replace(template().signature, value=bytes(64))),
     ]
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         for signed in forged:
             with pytest.raises((PermissionDeniedError, InvalidArgumentError)):
                 reencryption.move_template(signed)
@@ -186,18 +200,59 @@ def test_only_the_matching_service_may_have_segments_moved(
         assert reencryption.move_segment(b"segment", content) == b"moved segment\x00\x02\x05"
 
 
-@pytest.mark.parametrize(("source", "target"), [(NEW, OLD), (OLD, OLD), (OLD, KeyName("lobby").version(2))])
+@pytest.mark.parametrize(("source", "target"), [(NEW, OLD), (OLD, KeyName("lobby").version(2))])
 def test_templates_move_forward_within_one_key(
     rotated: Key, moving: ReencryptionMeans, source: Any, target: Any
 ) -> None:
-    with pytest.raises(InvalidArgumentError), open_reencryption(moving, OPERATOR_IDENTITY, source, target):
+    with pytest.raises(InvalidArgumentError), open_reencryption(moving, MATCHING_IDENTITY, source, target):
         pass
+
+
+def test_templates_move_to_the_primary_version_only(rotated: Key, moving: ReencryptionMeans, vault: Vault) -> None:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW):
+        pass
+    vault.rotate(NAME)
+    with (
+        pytest.raises(FailedPreconditionError, match="versions/3, not keys/office/versions/2") as caught,
+        open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW),
+    ):
+        pass
+    assert caught.value.reason is Reason.WRONG_KEY_VERSION
+
+
+def test_within_the_primary_version_segments_are_compacted_and_templates_stay(
+    rotated: Key, moving: ReencryptionMeans, loaded: Loaded, template: Callable[..., SignedTemplate]
+) -> None:
+    with open_reencryption(moving, MATCHING_IDENTITY, NEW, NEW) as reencryption:
+        assert reencryption.move_segment(b"segment", SegmentContent(SPACE, np.array([1]))) == b"moved segment\x01"
+        with pytest.raises(InvalidArgumentError) as caught:
+            reencryption.move_template(template(key_version=str(NEW)))
+    assert caught.value.reason is Reason.WRONG_KEY_VERSION
+    assert loaded.reencrypters[0].moved == 1
+    with (
+        pytest.raises(FailedPreconditionError, match="move to the primary version"),
+        open_reencryption(moving, MATCHING_IDENTITY, OLD, OLD),
+    ):
+        pass
+
+
+def test_the_alarm_about_implausible_templates_sounds_once_and_no_record_tells(
+    rotated: Key, moving: ReencryptionMeans, loaded: Loaded, sounded: list[str], audit: Any
+) -> None:
+    content = SegmentContent(SPACE, np.arange(4))
+    for replaced in (0, 3, 1):
+        with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
+            reencryption.move_segment(b"segment", content)
+            assert sounded == ([] if replaced != 1 else ["alarm"])
+            loaded.reencrypters[-1].replaced_count = replaced
+    assert sounded == ["alarm"]
+    assert [(event.outcome, event.decision_count) for event in audit.events] == [("ALLOWED", 0), ("COMPLETED", 4)] * 3
 
 
 def test_a_disabled_source_stops_a_running_move(
     rotated: Key, moving: ReencryptionMeans, vault: Vault, template: Callable[..., SignedTemplate]
 ) -> None:
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         reencryption.move_template(template())
         vault.disable(OLD)
         with pytest.raises(FailedPreconditionError) as caught:
@@ -208,7 +263,7 @@ def test_a_disabled_source_stops_a_running_move(
 def test_the_secrets_are_wiped_at_the_end_even_after_an_error(
     rotated: Key, moving: ReencryptionMeans, loaded: Loaded, template: Callable[..., SignedTemplate]
 ) -> None:
-    with pytest.raises(InvalidArgumentError), open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW) as reencryption:
+    with pytest.raises(InvalidArgumentError), open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW) as reencryption:
         reencryption.move_template(template(use=TemplateUse.PROBE))
     assert loaded.reencrypters[0].is_wiped
 
@@ -224,7 +279,7 @@ def test_the_scheme_gets_the_old_secret_the_new_public_key_and_both_seeds(
             expected.append(bytes(view))
     with vault.open_secret_key(vault.resolve(OLD)) as secret_key, secret_key.exposed() as view:
         secret = bytes(view)
-    with open_reencryption(moving, OPERATOR_IDENTITY, OLD, NEW):
+    with open_reencryption(moving, MATCHING_IDENTITY, OLD, NEW):
         pass
     (given,) = loaded.reencrypters
     assert (given.secret, given.target, given.seeds) == (secret, generated[1].public_key, tuple(expected))
@@ -234,7 +289,7 @@ def test_without_a_signing_key_nothing_is_moved(rotated: Key, moving: Reencrypti
     unsigned = replace(moving, signer=None)
     with (
         pytest.raises(FailedPreconditionError, match="SIGNING_KEY"),
-        open_reencryption(unsigned, OPERATOR_IDENTITY, OLD, NEW),
+        open_reencryption(unsigned, MATCHING_IDENTITY, OLD, NEW),
     ):
         pass
 

@@ -4,7 +4,7 @@ import pytest
 
 from veilface.common.errors import ConfigurationError
 from veilface.common.settings import load_settings
-from veilface.keys.domain.master_key import CommandSource, EnvironmentSource, FileSource
+from veilface.keys.domain.master_key import CommandSource, EnvironmentSource, FileSource, ProviderSource
 from veilface.keys.settings import KeysSettings
 
 REQUIRED = {
@@ -37,6 +37,23 @@ def test_each_source_of_the_master_key_can_be_chosen(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("VEILFACE_MASTER_KEY_COMMAND", "secret-store read 'the master key'")
     source = load_settings(KeysSettings).master_key_source
     assert source == CommandSource(("secret-store", "read", "the master key"))
+    monkeypatch.delenv("VEILFACE_MASTER_KEY_COMMAND")
+    monkeypatch.setenv("VEILFACE_MASTER_KEY_PROVIDER", "our_kms.vault:wrapper")
+    assert load_settings(KeysSettings).master_key_source == ProviderSource("our_kms.vault:wrapper")
+
+
+@pytest.mark.parametrize("path", ["our_kms", ":wrapper", "our_kms:", "our kms:wrapper", "our_kms:a.b"])
+def test_a_provider_is_named_by_module_and_function(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("VEILFACE_MASTER_KEY_PROVIDER", path)
+    with pytest.raises(ConfigurationError, match="VEILFACE_MASTER_KEY_PROVIDER"):
+        load_settings(KeysSettings)
+
+
+def test_the_settings_do_not_keep_the_master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILFACE_MASTER_KEY", "c2VjcmV0LWNhbmFyeQ==")
+    kept = load_settings(KeysSettings).master_key
+    assert kept is not None
+    assert kept.get_secret_value() == "given"
 
 
 def test_two_sources_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,6 +224,23 @@ def test_a_scheduled_version_is_destroyed_when_its_time_has_come(
     assert left == [2]
 
 
+def test_a_version_that_was_scheduled_anew_meanwhile_is_not_destroyed(
+    create: Callable[..., Key], vault: Vault, clock: Any
+) -> None:
+    create()
+    vault.rotate(NAME)
+    vault.schedule_destruction(FIRST, timedelta(hours=1))
+    clock.advance(timedelta(minutes=59))
+    vault.restore(FIRST)
+    vault.schedule_destruction(FIRST, timedelta(hours=1))
+    clock.advance(timedelta(minutes=2))
+    assert vault.destroy_due(FIRST) is False
+    assert state_of(vault.get_key(NAME)) is VersionState.DESTROY_SCHEDULED
+    clock.advance(timedelta(hours=1))
+    assert vault.destroy_due(FIRST) is True
+    assert state_of(vault.get_key(NAME)) is VersionState.DESTROYED
+
+
 def test_an_overdue_version_counts_as_destroyed_before_the_sweep(
     create: Callable[..., Key], vault: Vault, clock: Any
 ) -> None:
@@ -402,6 +419,60 @@ def test_resealing_moves_every_version_to_the_new_master_key(
     moved.unseal(new)
     assert [secret_of(moved, NAME.version(number)) for number in (1, 2)] == capturing.secrets
     moved.open_transform_seed(moved.resolve(NAME))
+
+
+@pytest.mark.parametrize("position", [0, 12])
+def test_a_damaged_version_is_refused_and_all_others_work(
+    create: Callable[..., Key],
+    vault: Vault,
+    store: SqlKeyStore,
+    database: Database,
+    master_key: MasterKey,
+    clock: Any,
+    position: int,
+) -> None:
+    create()
+    vault.rotate(NAME)
+    with database.transaction() as connection:
+        first = key_material.c.version == 1
+        blob = bytearray(connection.execute(select(key_material.c.sealed_secret_key).where(first)).scalar_one())
+        # In the magic, or in the name of the master key.
+        blob[position] ^= 1
+        connection.execute(update(key_material).where(first).values(sealed_secret_key=bytes(blob)))
+    vault.seal_if_resealed()
+    restarted = Vault(store, vault._generate, clock)
+    assert restarted.unseal(master_key) == (FIRST,)
+    for running in (vault, restarted):
+        with pytest.raises(DataLossError):
+            secret_of(running)
+        assert secret_of(running, NAME.version(2))
+        running.rotate(NAME)
+
+
+def test_a_version_made_while_the_vault_moves_to_another_master_key_is_not_stored(
+    create: Callable[..., Key], store: SqlKeyStore, clock: Any, master_key: MasterKey, generate: Callable[..., Any]
+) -> None:
+    create()
+    new = MasterKey(bytearray(secrets.token_bytes(32)))
+
+    def generate_slowly(*arguments: Any) -> Any:
+        reseal(store, master_key, new)
+        return generate(*arguments)
+
+    late = Vault(store, generate_slowly, clock)
+    late.unseal(master_key)
+    with pytest.raises(FailedPreconditionError, match="another master key") as caught:
+        late.rotate(NAME)
+    assert caught.value.reason is Reason.KEY_CHANGED
+    moved = Vault(store, generate, clock)
+    assert moved.unseal(new) == ()
+    assert len(moved.get_key(NAME).versions) == 1
+    reseal(store, new, master_key)
+    with pytest.raises(FailedPreconditionError, match="another master key"):
+        late.create_key(KeyName("lobby"), late.get_key(NAME).scheme, "ckks-packed-128", KeyPolicy(), transformed=False)
+    reseal(store, new, master_key)
+    assert moved.unseal(master_key) == ()
+    assert len(moved.rotate(NAME).versions) == 2
 
 
 def test_resealing_with_a_wrong_old_key_changes_nothing(

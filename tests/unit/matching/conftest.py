@@ -148,7 +148,7 @@ class PlainReencryption:
         self.segments.append(len(slots))
         segment = self.comparer.new_segment(space)
         rows = self.comparer.segment_from_bytes(serialized, space).rows
-        segment.rows[: len(slots)] = 2 * rows[slots]
+        segment.rows[: len(slots)] = (2 if target != source else 1) * rows[slots]
         return segment.to_bytes()
 
     def _moved(self, target, signed: SignedTemplate):
@@ -253,8 +253,8 @@ class Embedder:
 class World:
     """One replica on a record store; several worlds may share one."""
 
-    def __init__(self, path, embedder, shared, comparer, blobs=None, **limits):
-        self.database = Database(f"sqlite:///{path}")
+    def __init__(self, store_url, embedder, shared, comparer, blobs=None, **limits):
+        self.database = Database(store_url)
         migrate(self.database)
         self.embedder = embedder
         self.shared = shared
@@ -368,13 +368,29 @@ def shared():
     return DictCache()
 
 
+def pytest_generate_tests(metafunc):
+    """A module that sets ON_BOTH_DATABASES has each of its tests run on SQLite and on PostgreSQL."""
+    if "store_url" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-async def make_world(tmp_path, embedder, shared):
+def store_url(request, tmp_path):
+    """The URL of an empty record store: SQLite, unless the test is run on both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/matching.db"
+        return
+    with request.getfixturevalue("postgresql").database() as url:
+        yield url
+
+
+@pytest.fixture
+async def make_world(store_url, embedder, shared):
     """Makes replicas; all of them share the record store and the cache unless told otherwise."""
     worlds = []
 
-    def make(comparer=None, shared_cache=shared, store="matching.db", **limits):
-        world = World(tmp_path / store, embedder, shared_cache, comparer or PlainComparer(), **limits)
+    def make(comparer=None, shared_cache=shared, **limits):
+        world = World(store_url, embedder, shared_cache, comparer or PlainComparer(), **limits)
         worlds.append(world)
         return world
 
@@ -397,8 +413,8 @@ def loop_comparer():
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/records.db")
+def database(store_url):
+    database = Database(store_url)
     migrate(database)
     yield database
     database.close()

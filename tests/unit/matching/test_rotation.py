@@ -26,6 +26,7 @@ from veilface.matching.domain.store.imports import ImportRecords
 from veilface.matching.domain.store.moves import MoveRecords
 from veilface.matching.domain.store.schema import EnrollmentRow, MovedSegmentRow, MoveRow, SegmentRow, TemplateTable
 
+ON_BOTH_DATABASES = True
 GALLERY = GalleryName("staff")
 OLD = "keys/faces/versions/1"
 TARGET = KeyVersionName("faces", 2)
@@ -383,3 +384,88 @@ async def test_a_blob_is_moved_twice(imported):
     await rotate(imported.world, KeyVersionName("faces", 3))
     scores = await imported.world.scores(FACE, key_version="keys/faces/versions/3")
     assert scores == expected(2, 3, 5, factor=4)
+
+
+async def compact(world, version=OLD):
+    """The reports of one call."""
+    async with aclosing(world.matching.rotation.compact(GALLERY, KeyVersionName.parse(version))) as reports:
+        return [report async for report in reports]
+
+
+async def test_compaction_takes_deleted_slots_out_of_a_blob_and_changes_no_score(imported):
+    world = imported.world
+    before = await world.matching.galleries.get(GALLERY)
+    for number in (2, 4):
+        await world.matching.enrollments.erase(GALLERY.enrollment(number))
+    reports = await compact(world)
+    assert (reports[-1].moved_count, reports[-1].enrollment_count) == (2, 2)
+    assert world.reencryption.segments == [2]
+    assert await world.scores(FACE) == expected(1, 3, 5)
+    assert imported.collect_garbage() == 1
+    assert await world.scores(FACE) == expected(1, 3, 5)
+    after = await world.matching.galleries.get(GALLERY)
+    assert (after.key_version, count(world, MoveRow), count(world, MovedSegmentRow)) == (OLD, 0, 0)
+    assert after.generation > before.generation
+    await enroll(world, 6)
+    assert await world.scores(FACE) == expected(1, 3, 5, 6)
+    await rotate(world)
+    assert await world.scores(FACE, **NEW) == expected(1, 3, 5, 6, factor=2)
+
+
+async def test_a_gallery_without_deleted_slots_is_compact_already(imported):
+    reports = await compact(imported.world)
+    assert [report.moved_count for report in reports] == [0]
+    assert imported.world.reencryption.segments == []
+
+
+async def test_who_is_erased_during_a_compaction_stays_out(imported):
+    world = imported.world
+    await world.matching.enrollments.erase(GALLERY.enrollment(1))
+
+    async def erase():
+        world.reencryption.before = None
+        await world.matching.enrollments.erase(GALLERY.enrollment(3))
+        await enroll(world, 6)
+
+    world.reencryption.before = erase
+    await compact(world)
+    assert await world.scores(FACE) == expected(2, 4, 5, 6)
+    # The blob was made with the third person still in it: the next compaction takes that slot out.
+    assert world.reencryption.segments == [3]
+    await compact(world)
+    assert world.reencryption.segments == [3, 2]
+    assert await world.scores(FACE) == expected(2, 4, 5, 6)
+
+
+async def test_an_interrupted_compaction_is_continued_or_overtaken_by_a_move(imported):
+    world = imported.world
+    await world.matching.enrollments.erase(GALLERY.enrollment(1))
+
+    async def fail():
+        raise UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "gone")
+
+    world.reencryption.before = fail
+    with pytest.raises(UnavailableError):
+        await compact(world)
+    assert await world.scores(FACE) == expected(2, 3, 4, 5)
+    world.reencryption.before = None
+    await compact(world)
+    assert await world.scores(FACE) == expected(2, 3, 4, 5)
+    await world.matching.enrollments.erase(GALLERY.enrollment(2))
+    world.reencryption.before = fail
+    with pytest.raises(UnavailableError):
+        await compact(world)
+    world.reencryption.before = None
+    await rotate(world)
+    assert await world.scores(FACE, **NEW) == expected(3, 4, 5, factor=2)
+
+
+async def test_a_gallery_is_compacted_under_its_own_version_and_not_while_it_moves(imported):
+    world = imported.world
+    with pytest.raises(InvalidArgumentError) as caught:
+        await compact(world, str(TARGET))
+    assert caught.value.reason is Reason.WRONG_KEY_VERSION
+    await interrupted(world, after=1)
+    with pytest.raises(UnavailableError) as unavailable:
+        await compact(world)
+    assert unavailable.value.reason is Reason.GALLERY_MOVING

@@ -94,6 +94,19 @@ def show(gallery: GalleryArgument, state: StateOption = None, as_json: JsonOptio
         output.show(gallery_document(found), about)
 
 
+@app.command("compact")
+def compact(gallery: GalleryArgument, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Re-encrypt imported segments without the slots of those who were erased: no byte of them stays."""
+    output = Output(as_json)
+    with connected(state, output, "operator") as client:
+        moved_count = 0
+        for progress in client.galleries.compact(gallery):
+            moved_count = progress.moved_count
+        name = client.galleries.get(gallery).name
+        document = {"name": name, "moved_count": moved_count}
+        output.show(document, f"compacted {name}: {moved_count} imported templates re-encrypted")
+
+
 @app.command("delete")
 def delete(
     gallery: GalleryArgument, yes: YesOption = False, state: StateOption = None, as_json: JsonOption = False

@@ -66,6 +66,11 @@ class StateLayout:
         return self.keys / "master.key"
 
     @property
+    def audit_file(self) -> Path:
+        """The key service's second copy of its audit log."""
+        return self.keys / "audit.log"
+
+    @property
     def matching(self) -> Path:
         """What belongs to the matching service alone: its record store."""
         return self.root / "matching"

@@ -49,7 +49,7 @@ def service_process(
     own: dict[str, dict[str, object]] = {
         "keys": {
             "database_url": f"sqlite:///{layout.keys / 'keys.db'}",
-            "audit_file": layout.keys / "audit.log",
+            "audit_file": layout.audit_file,
             "trust_store": layout.trust / "keys.json",
             "signing_key": layout.signing / "keys.key",
             "master_key_file": layout.master_key,

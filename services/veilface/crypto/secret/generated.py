@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from veilface.crypto.secret.guarded import Guarded
 
-@dataclass(frozen=True, slots=True)
-class GeneratedKey:
-    """A fresh key. `secret_key` is to be sealed at once and never stored as it is."""
 
-    secret_key: bytes = field(repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class GeneratedKey(Guarded):
+    """A fresh key.
+
+    Attributes:
+        secret_key: To be sealed at once, and overwritten then. The libraries that make keys may leave copies in memory
+            that Python has freed; there is none that this object or its maker refers to.
+    """
+
+    secret_key: bytearray = field(repr=False)
     public_key: bytes = field(repr=False)
     evaluation_keys: bytes = field(repr=False)

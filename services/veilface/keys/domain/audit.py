@@ -75,9 +75,9 @@ class AuditRecord:
             fields = json.loads(text)
             record = cls(**{**fields, "event": AuditEvent(**fields["event"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise _broken("a record cannot be parsed") from error
+            raise broken("a record cannot be parsed") from error
         if record.to_json() != text:
-            raise _broken("a record is not written as this service writes it")
+            raise broken("a record is not written as this service writes it")
         return record
 
     def hash(self) -> bytes:
@@ -207,12 +207,12 @@ def audited(log: AuditLog, actor: str, operation: str, resource: str = "") -> It
         raise
 
 
-def verify_chain(stored: Iterable[StoredRecord], expected: AuditHead | None = None) -> AuditHead:
+def verify_chain(stored: Iterable[StoredRecord], *expected: AuditHead) -> AuditHead:
     """Check a whole log.
 
     Args:
         stored: Every record, in order.
-        expected: A head that was written down earlier; the log must contain it.
+        expected: Heads that were written down earlier; the log must contain them.
 
     Returns:
         The newest record.
@@ -221,26 +221,28 @@ def verify_chain(stored: Iterable[StoredRecord], expected: AuditHead | None = No
         DataLossError: AUDIT_BROKEN, saying where the log was edited, reordered or cut.
     """
     head = EMPTY_HEAD
-    seen_expected = expected is None or expected == EMPTY_HEAD
+    unseen = set(expected) - {EMPTY_HEAD}
     for row in stored:
         record = AuditRecord.from_json(row.record)
         if record.sequence != row.sequence:
-            raise _broken(f"record {record.sequence} was moved to {row.sequence}")
+            raise broken(f"record {record.sequence} was moved to {row.sequence}")
         if record.sequence != head.sequence + 1:
-            raise _broken(f"record {head.sequence + 1} is missing: record {record.sequence} follows {head.sequence}")
+            raise broken(f"record {head.sequence + 1} is missing: record {record.sequence} follows {head.sequence}")
         if record.previous_hash != head.hash.hex():
-            raise _broken(f"record {record.sequence} does not continue record {head.sequence}")
+            raise broken(f"record {record.sequence} does not continue record {head.sequence}")
         if record.hash() != row.hash:
-            raise _broken(f"record {record.sequence} was changed")
+            raise broken(f"record {record.sequence} was changed")
         head = AuditHead(record.sequence, row.hash)
-        seen_expected = seen_expected or head == expected
-    if not seen_expected and expected is not None:
-        raise _broken(
-            f"it does not contain the expected head {expected.sequence} ({expected.hash.hex()}): the log ends at "
+        unseen.discard(head)
+    if unseen:
+        missing = min(unseen, key=lambda each: each.sequence)
+        raise broken(
+            f"it does not contain the expected head {missing.sequence} ({missing.hash.hex()}): the log ends at "
             f"{head.sequence}, or was rewritten"
         )
     return head
 
 
-def _broken(why: str) -> DataLossError:
+def broken(why: str) -> DataLossError:
+    """The error of a log that is not as it was written."""
     return DataLossError(Reason.AUDIT_BROKEN, f"the audit log is broken: {why}")

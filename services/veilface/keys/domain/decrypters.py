@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
-from veilface.common.errors import FailedPreconditionError, NotFoundError
+from veilface.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from veilface.common.names import KeyVersionName
 from veilface.crypto.contract import Scheme, ScoreDecrypter
 from veilface.keys.domain.vault import UsableVersion, Vault
@@ -19,6 +20,13 @@ class _Loaded:
     decrypter: ScoreDecrypter
     leases: int = 0
     is_dropped: bool = False
+
+
+class _Opening:
+    """Held by who opens a version that is not loaded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class DecrypterCache:
@@ -38,6 +46,7 @@ class DecrypterCache:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._loaded: OrderedDict[KeyVersionName, _Loaded] = OrderedDict()
+        self._opening: WeakValueDictionary[KeyVersionName, _Opening] = WeakValueDictionary()
 
     @contextmanager
     def lease(self, usable: UsableVersion) -> Iterator[ScoreDecrypter]:
@@ -45,6 +54,7 @@ class DecrypterCache:
 
         Raises:
             DataLossError: SEAL_BROKEN.
+            FailedPreconditionError: KEY_DISABLED and its kin if it became unusable while it was opened.
         """
         loaded = self._acquire(usable)
         try:
@@ -63,13 +73,20 @@ class DecrypterCache:
                 _wipe_if_unused(loaded)
 
     def drop_unusable(self) -> None:
-        """Forget every version that may not be used any more, also if another replica decided that."""
+        """Forget every version that may not be used any more, also if another replica decided that.
+
+        That is all of them if the vault was sealed.
+        """
         with self._lock:
             names = list(self._loaded)
         for name in names:
             try:
                 self._vault.resolve(name)
             except (FailedPreconditionError, NotFoundError):
+                self.drop(name)
+            except UnavailableError:
+                if not self._vault.is_sealed:
+                    raise
                 self.drop(name)
 
     def close(self) -> None:
@@ -83,14 +100,39 @@ class DecrypterCache:
     def _acquire(self, usable: UsableVersion) -> _Loaded:
         name = usable.version.name
         with self._lock:
-            loaded = self._loaded.get(name)
-            if loaded is None:
-                loaded = _Loaded(self._open(usable))
-                self._loaded[name] = loaded
-                self._evict()
+            loaded = self._leased(name)
+            opening = self._opening.setdefault(name, _Opening())
+        if loaded is not None:
+            return loaded
+        # Opening takes long: it holds up those who want the same version, and nobody else.
+        with opening.lock:
+            with self._lock:
+                loaded = self._leased(name)
+            return loaded or self._inserted(usable)
+
+    def _leased(self, name: KeyVersionName) -> _Loaded | None:
+        loaded = self._loaded.get(name)
+        if loaded is not None:
             self._loaded.move_to_end(name)
             loaded.leases += 1
-            return loaded
+        return loaded
+
+    def _inserted(self, usable: UsableVersion) -> _Loaded:
+        name = usable.version.name
+        loaded = _Loaded(self._open(usable), leases=1)
+        with self._lock:
+            self._loaded[name] = loaded
+            self._evict()
+        try:
+            # Whoever made it unusable since `usable` was looked up may have dropped it before it was there.
+            self._vault.resolve(name)
+        except BaseException:
+            self.drop(name)
+            with self._lock:
+                loaded.leases -= 1
+                _wipe_if_unused(loaded)
+            raise
+        return loaded
 
     def _open(self, usable: UsableVersion) -> ScoreDecrypter:
         with self._vault.open_secret_key(usable) as secret_key, secret_key.exposed() as view:

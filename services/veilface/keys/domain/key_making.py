@@ -21,8 +21,8 @@ class GeneratedKey(Protocol):
     """A fresh key, serialized by its scheme."""
 
     @property
-    def secret_key(self) -> bytes | bytearray:
-        """The secret key."""
+    def secret_key(self) -> bytearray:
+        """The secret key; whoever takes it overwrites it."""
         ...
 
     @property
@@ -57,15 +57,15 @@ class NewVersion:
 def make_version(new: NewVersion, generate: KeyGenerator, wrapper: KeyWrapper) -> StoredVersion:
     """Generate and seal a key version."""
     generated = generate(new.scheme, new.profile)
-    context = SealContext(
-        Purpose.SECRET_KEY,
-        new.name,
-        new.scheme,
-        new.profile,
-        hashlib.sha256(generated.public_key).digest(),
-        hashlib.sha256(generated.evaluation_keys).digest(),
-    )
-    with SecretKey(str(new.name), _taken(generated.secret_key)) as secret_key:
+    with SecretKey(str(new.name), generated.secret_key) as secret_key:
+        context = SealContext(
+            Purpose.SECRET_KEY,
+            new.name,
+            new.scheme,
+            new.profile,
+            hashlib.sha256(generated.public_key).digest(),
+            hashlib.sha256(generated.evaluation_keys).digest(),
+        )
         sealed_secret_key = seal(secret_key, context, wrapper)
     version = KeyVersion(
         name=new.name,
@@ -84,8 +84,3 @@ def make_version(new: NewVersion, generate: KeyGenerator, wrapper: KeyWrapper) -
 def _sealed_seed(context: SealContext, wrapper: KeyWrapper) -> bytes:
     with TransformSeed(str(context.key_version), bytearray(secrets.token_bytes(TRANSFORM_SEED_BYTES))) as seed:
         return seal(seed, replace(context, purpose=Purpose.TRANSFORM_SEED), wrapper)
-
-
-def _taken(secret: bytes | bytearray) -> bytearray:
-    # A bytearray is taken over and wiped; immutable bytes have to be copied and are left to the allocator.
-    return secret if isinstance(secret, bytearray) else bytearray(secret)

@@ -38,14 +38,20 @@ class KeyStore(Protocol):
     """
 
     def insert_key(self, key: Key, first: StoredVersion) -> None:
-        """Store a new key. Raises AlreadyExistsError (KEY_EXISTS)."""
+        """Store a new key.
+
+        Raises:
+            AlreadyExistsError: KEY_EXISTS.
+            FailedPreconditionError: KEY_CHANGED if what is stored is sealed under another master key.
+        """
         ...
 
     def insert_primary(self, key: KeyName, expected_primary: int, stored: StoredVersion) -> None:
         """Add a version and make it the primary one.
 
         Raises:
-            FailedPreconditionError: KEY_CHANGED if the primary version is not the expected one any more.
+            FailedPreconditionError: KEY_CHANGED if the primary version is not the expected one any more, or what is
+                stored is sealed under another master key.
         """
         ...
 
@@ -69,6 +75,10 @@ class KeyStore(Protocol):
 
     def destroy(self, version: KeyVersionName, expected: VersionState, now: datetime) -> bool:
         """Wipe the sealed secrets and all key material of a version for good. False if it is in a different state."""
+        ...
+
+    def destroy_due(self, version: KeyVersionName, now: datetime) -> bool:
+        """As `destroy`, of a version that is scheduled for destruction. False too if its time has not come."""
         ...
 
     def due_for_destruction(self, now: datetime) -> Sequence[KeyVersionName]:

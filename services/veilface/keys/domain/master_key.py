@@ -1,17 +1,18 @@
-"""The master key and where it comes from: a file, an environment variable or a command.
+"""The master key and where it comes from: a file, an environment variable, a command, or a provider.
 
-A master key is 32 random bytes, given as one line of base64. A cloud KMS that keeps its master key to itself implements
-`sealing.KeyWrapper` instead of a source here.
+A master key is 32 random bytes, given as one line of base64. A cloud KMS that keeps its master key to itself is reached
+through a provider: a function of the operator's own package that answers a `sealing.KeyWrapper`.
 """
 
 import base64
 import binascii
 import hashlib
+import importlib
 import os
 import secrets
 import stat
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +20,8 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from veilface.common.errors import AlreadyExistsError, ConfigurationError, DataLossError, Reason
-from veilface.keys.domain.sealing import DATA_KEY_BYTES, NONCE_BYTES, TAG_BYTES
+from veilface.common.errors import AlreadyExistsError, ConfigurationError, DataLossError, Reason, VeilfaceError
+from veilface.keys.domain.sealing import DATA_KEY_BYTES, NONCE_BYTES, TAG_BYTES, KeyWrapper
 from veilface.keys.domain.secret_bytes import SecretBytes
 
 MASTER_KEY_BYTES = 32
@@ -73,7 +74,7 @@ class MasterKey(SecretBytes):
 class MasterKeySource(Protocol):
     """Somewhere a master key can be read from."""
 
-    def load(self) -> MasterKey:
+    def load(self) -> KeyWrapper:
         """Read it.
 
         Raises:
@@ -110,19 +111,27 @@ class FileSource:
             raise _missing(f"{self.path} has mode {mode:04o}: others can read it. Run chmod 600 on it")
 
 
-@dataclass(frozen=True, slots=True)
 class EnvironmentSource:
-    """An environment variable."""
+    """An environment variable. It is taken out of the environment when it is read, so that no child inherits it.
 
-    variable: str
-    environment: Mapping[str, str]
+    Args:
+        variable: Its name.
+        environment: The environment.
+    """
+
+    def __init__(self, variable: str, environment: MutableMapping[str, str]) -> None:
+        self._variable = variable
+        self._environment = environment
+        self._master_key: MasterKey | None = None
 
     def load(self) -> MasterKey:
-        """See `MasterKeySource.load`."""
-        text = self.environment.get(self.variable, "")
-        if not text:
-            raise _missing(f"the environment variable {self.variable} is not set")
-        return _parse(text.encode(), f"the environment variable {self.variable}")
+        """See `MasterKeySource.load`. Later calls answer the same object."""
+        if self._master_key is None:
+            text = self._environment.pop(self._variable, "")
+            if not text:
+                raise _missing(f"the environment variable {self._variable} is not set")
+            self._master_key = _parse(text.encode(), f"the environment variable {self._variable}")
+        return self._master_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,30 @@ class CommandSource:
         if finished.returncode != 0:
             raise _missing(f"the master key command {program} failed with exit code {finished.returncode}")
         return _parse(finished.stdout, f"the output of the master key command {program}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSource:
+    """A function without arguments that answers a `KeyWrapper`: for a KMS that keeps its master key to itself.
+
+    Attributes:
+        path: "package.module:function", of a package that is installed beside veilface.
+    """
+
+    path: str
+
+    def load(self) -> KeyWrapper:
+        """See `MasterKeySource.load`. Errors of the provider's own are shown by their class only."""
+        module, _, function = self.path.partition(":")
+        try:
+            wrapper = getattr(importlib.import_module(module), function)()
+        except VeilfaceError:
+            raise
+        except Exception as error:
+            raise _missing(f"the master key provider {self.path} failed: {type(error).__name__}") from error
+        if not isinstance(wrapper, KeyWrapper):
+            raise _missing(f"the master key provider {self.path} answers no KeyWrapper: key_id, wrap and unwrap")
+        return wrapper
 
 
 def create_master_key_file(path: Path) -> None:

@@ -1,9 +1,9 @@
 """Moving stored templates to a newer version of their key, without enrolling anybody again.
 
-It decrypts templates, inside this process only, and encrypts them again at once. Whatever comes in is authenticated
-first: a template by the signature of the embedding service (or of this service, after an earlier move), a segment by
-the matching service being the caller. Otherwise answers about crafted ciphertexts would be an oracle about the secret
-key.
+It decrypts templates, inside this process only, and encrypts them again at once. A template is authenticated first, by
+the signature of the embedding service (or of this service, after an earlier move). Nobody vouches for what is in a
+segment: it may be crafted so that what it decrypts to says something about the secret key. Therefore no answer, error,
+size or record depends on what anything decrypts to. See `Reencrypter`.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from veilface.common.names import KeyVersionName
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, TemplateSpace, TemplateUse
 from veilface.keys.domain.audit import AuditEntry, AuditLog, audited
+from veilface.keys.domain.implausibility import ImplausibilityAlarm
 from veilface.keys.domain.ledger import Charge, Ledger, QuotaKind
 from veilface.keys.domain.policy import Operation
 from veilface.keys.domain.vault import Clock, UsableVersion, Vault
@@ -68,6 +69,7 @@ class ReencryptionMeans:
     """What templates are moved with.
 
     Attributes:
+        alarm: Told when something decrypted to no embedding.
         signer: Vouches for moved templates; None if this service has no signing key.
         trust: The public keys of the embedding service and of this service.
     """
@@ -76,6 +78,7 @@ class ReencryptionMeans:
     ledger: Ledger
     audit: AuditLog
     load: ReencrypterLoader
+    alarm: ImplausibilityAlarm
     signer: Signer | None
     trust: TrustStore
     clock: Clock
@@ -117,6 +120,12 @@ class Reencryption:
             )
         if (statement.scheme, statement.profile) != (self._source.key.scheme, self._source.key.profile):
             raise InvalidArgumentError(Reason.WRONG_PARAMETERS, "the template has other parameters than its key")
+        if self._source.version.name == self._target.version.name:
+            raise InvalidArgumentError(
+                Reason.WRONG_KEY_VERSION,
+                f"the template is under {statement.key_version} already; within one version only segments are "
+                "re-encrypted, to leave out their deleted slots",
+            )
         if statement.use is not TemplateUse.REFERENCE:
             raise InvalidArgumentError(Reason.WRONG_USE, "only reference templates are stored, so only they are moved")
         self._charge(1)
@@ -148,9 +157,11 @@ class Reencryption:
                 f"segments are accepted from {MATCHING_IDENTITY} only: nobody else vouches for what is in them",
             )
 
-    def wipe(self) -> None:
+    def close(self) -> None:
         """Overwrite the secrets in use."""
         self._reencrypter.wipe()
+        if self._reencrypter.replaced_count:
+            self._means.alarm.sound()
 
     def _charge(self, count: int) -> None:
         source = self._means.vault.resolve(self._source.version.name)
@@ -171,20 +182,27 @@ def open_reencryption(
     One record says that it was allowed, another one at the end how many templates were moved.
 
     Raises:
-        InvalidArgumentError: WRONG_KEY_VERSION unless the target is a newer version of the same key.
-        FailedPreconditionError: UNSUPPORTED_BY_KEY if this service has no signing key; KEY_DISABLED and its kin.
+        InvalidArgumentError: WRONG_KEY_VERSION unless the target is the source, or a newer version of the same key.
+        FailedPreconditionError: WRONG_KEY_VERSION unless the target is the primary version; INVALID_SETTING if this
+            service has no signing key; KEY_DISABLED and its kin.
         PermissionDeniedError: POLICY_DENIED.
         NotFoundError: KEY_NOT_FOUND.
         DataLossError: SEAL_BROKEN.
     """
     resource = f"{source} to {target}"
     with audited(means.audit, caller, Operation.REENCRYPT.value, resource) as entry:
-        if source.key != target.key or source.version >= target.version:
+        if source.key != target.key or source.version > target.version:
             raise InvalidArgumentError(
                 Reason.WRONG_KEY_VERSION, f"templates move to a newer version of the same key, not from {resource}"
             )
         old, new = means.vault.resolve(source), means.vault.resolve(target)
         old.key.policy.require_granted(Operation.REENCRYPT, caller)
+        if target.version != new.key.primary_version:
+            raise FailedPreconditionError(
+                Reason.WRONG_KEY_VERSION,
+                f"templates move to the primary version of their key: that is "
+                f"{target.key_name.version(new.key.primary_version)}, not {target}",
+            )
         if means.signer is None:
             raise FailedPreconditionError(
                 Reason.INVALID_SETTING,
@@ -195,7 +213,7 @@ def open_reencryption(
         try:
             yield reencryption
         finally:
-            reencryption.wipe()
+            reencryption.close()
             if entry.decision_count:
                 entry.complete()
 

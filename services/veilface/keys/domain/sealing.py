@@ -9,7 +9,7 @@ decrypt.
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,10 +24,12 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 _MAGIC = b"VFSEAL\x00\x01"
 _LENGTH_BYTES = 2
+LARGEST_HEADER_BYTES = len(_MAGIC) + _LENGTH_BYTES + 255
 
 SecretT = TypeVar("SecretT", bound=SecretBytes)
 
 
+@runtime_checkable
 class KeyWrapper(Protocol):
     """Wraps data keys under a master key that need not be in this process.
 
@@ -175,8 +177,17 @@ def rewrap(blob: bytes, context: SealContext, old: KeyWrapper, new: KeyWrapper) 
 
 
 def sealing_key_id(blob: bytes) -> bytes:
-    """Which master key a blob says it was sealed under. Not authenticated: only for messages and for choosing a key."""
-    return _Sealed.parse(blob).key_id
+    """Which master key a blob says it was sealed under; its first LARGEST_HEADER_BYTES are enough.
+
+    Not authenticated: only for messages and for choosing a key.
+
+    Raises:
+        DataLossError: SEAL_BROKEN if it does not begin as a sealed secret does.
+    """
+    if not blob.startswith(_MAGIC):
+        raise _broken("it does not start as a sealed secret does")
+    key_id, _ = _take(blob[len(_MAGIC) :])
+    return key_id
 
 
 def _unwrap(sealed: _Sealed, context: SealContext, wrapper: KeyWrapper) -> DataKey:

@@ -19,7 +19,7 @@ from veilface.crypto.contract import Scheme
 from veilface.keys.domain.key_making import KeyGenerator, NewVersion, make_version
 from veilface.keys.domain.key_store import KeyStore, SealedVersion, StoredVersion
 from veilface.keys.domain.policy import KeyPolicy, Operation
-from veilface.keys.domain.resealing import require_sealed_under
+from veilface.keys.domain.resealing import require_any_sealed_under, require_sealed_under
 from veilface.keys.domain.sealing import KeyWrapper, Purpose, check_context, open_seal
 from veilface.keys.domain.secret_bytes import SecretKey, TransformSeed
 from veilface.keys.domain.versions import Key, KeyVersion, VersionState, require_usable
@@ -81,17 +81,26 @@ class Vault:
         """Whether the master key is missing."""
         return self._wrapper is None
 
-    def unseal(self, wrapper: KeyWrapper) -> None:
-        """Give the vault its master key.
+    def unseal(self, wrapper: KeyWrapper) -> Sequence[KeyVersionName]:
+        """Give the vault its master key; answers the versions that it does not open.
+
+        Those were damaged, and are refused when they are used; all others work.
 
         Raises:
-            DataLossError: SEAL_BROKEN if a stored key was not sealed under this master key, or was changed since. The
-                vault stays sealed.
+            DataLossError: SEAL_BROKEN if there are keys and this master key opens none of them. The vault stays sealed.
         """
-        for sealed in self._store.all_sealed():
-            require_sealed_under(sealed, wrapper)
-            check_context(sealed.secret_key, sealed.context, wrapper)
+        stored = self._store.all_sealed()
+        problems: dict[KeyVersionName, DataLossError] = {}
+        for sealed in stored:
+            try:
+                require_sealed_under(sealed, wrapper)
+                check_context(sealed.secret_key, sealed.context, wrapper)
+            except DataLossError as error:
+                problems[sealed.context.key_version] = error
+        if stored and len(problems) == len(stored):
+            raise next(iter(problems.values()))
         self._wrapper = wrapper
+        return tuple(problems)
 
     def seal_if_resealed(self) -> None:
         """Give up the master key if the vault was moved to another one.
@@ -101,8 +110,7 @@ class Vault:
         """
         wrapper = self._require_unsealed()
         try:
-            for sealed in self._store.all_sealed():
-                require_sealed_under(sealed, wrapper)
+            require_any_sealed_under(self._store.all_sealed(), wrapper)
         except DataLossError:
             self._wrapper = None
             raise
@@ -115,6 +123,7 @@ class Vault:
 
         Raises:
             AlreadyExistsError: KEY_EXISTS.
+            FailedPreconditionError: KEY_CHANGED if the vault was moved to another master key at the same time.
         """
         self._require_unsealed()
         if self._store.find(name) is not None:
@@ -131,7 +140,8 @@ class Vault:
 
         Raises:
             NotFoundError: KEY_NOT_FOUND.
-            FailedPreconditionError: KEY_CHANGED if somebody else rotated it at the same time.
+            FailedPreconditionError: KEY_CHANGED if somebody else rotated it, or moved the vault to another master key,
+                at the same time.
         """
         key = self.get_key(name)
         number = max(version.number for version in key.versions) + 1
@@ -235,7 +245,7 @@ class Vault:
 
     def destroy_due(self, name: KeyVersionName) -> bool:
         """Destroy a version whose time has come. False if another replica was faster or somebody restored it."""
-        return self._store.destroy(name, VersionState.DESTROY_SCHEDULED, self._clock())
+        return self._store.destroy_due(name, self._clock())
 
     def resolve(self, name: KeyName | KeyVersionName) -> UsableVersion:
         """The named version, or the primary one of the named key, if it may be used.
@@ -292,7 +302,7 @@ class Vault:
     def _new_version(
         self, name: KeyVersionName, scheme: Scheme, profile: str, transformed: bool, now: datetime
     ) -> StoredVersion:
-        # A key sealed under a master key that was replaced could not be opened after the next start.
+        # The store checks again, in the transaction that stores the version; this spares making it in vain.
         self.seal_if_resealed()
         wrapper = self._require_unsealed()
         return make_version(NewVersion(name, scheme, profile, transformed, now), self._generate, wrapper)

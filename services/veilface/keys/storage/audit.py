@@ -1,5 +1,6 @@
 """The audit log in two places: the database, which orders the records of all replicas, and a file of this replica."""
 
+import fcntl
 import os
 import secrets
 import threading
@@ -8,16 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from veilface.common.errors import ConfigurationError, DataLossError, Reason, UnavailableError, VeilfaceError
-from veilface.keys.domain.audit import AuditEvent, AuditHead, AuditRecord, StoredRecord, verify_chain
+from veilface.common.errors import ConfigurationError, Reason, UnavailableError, VeilfaceError
+from veilface.keys.domain.audit import AuditEvent, AuditHead, AuditRecord, StoredRecord, broken, verify_chain
+from veilface.keys.domain.audit_files import FileComparison
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import audit_head, audit_records
 
 WRITER_BYTES = 8
 _PAGE = 1000
 _TAIL_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class AuditReport:
 class DurableAuditLog:
     """See `veilface.keys.domain.audit.AuditLog`. One object per process and file.
 
-    A record is committed to the database first and then appended to the file. A record that a crash kept from the file
-    is added to it before the next one.
+    A record is committed to the database first and then appended to the file. A record that a crash, or a full disk,
+    kept from the file is added to it before the next one.
 
     Args:
         path: This replica's file, one JSON record a line. Made with mode 0600 if there is none.
@@ -52,8 +55,9 @@ class DurableAuditLog:
         """Open the file and continue where it ends. The database must be migrated.
 
         Raises:
-            ConfigurationError: INVALID_SETTING if the file cannot be opened.
-            DataLossError: AUDIT_BROKEN if the file holds a record that the database does not.
+            ConfigurationError: INVALID_SETTING if the file cannot be opened, or another process writes it.
+            DataLossError: AUDIT_BROKEN if the file holds a record that the database does not, or ends with anything but
+                a record or the beginning of the next one.
             UnavailableError: DEPENDENCY_UNAVAILABLE.
         """
         try:
@@ -64,6 +68,7 @@ class DurableAuditLog:
                 Reason.INVALID_SETTING, f"the audit file {self._path} cannot be opened: {error.strerror}"
             ) from error
         try:
+            _lock_file(descriptor, self._path)
             self._writer, self._last_in_file = self._resume(descriptor)
         except VeilfaceError:
             os.close(descriptor)
@@ -77,6 +82,17 @@ class DurableAuditLog:
                 raise UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the audit log is not open")
             with self._database.transaction() as connection:
                 self._append_to_database(connection, event)
+            self._catch_up(self._descriptor)
+
+    def catch_up(self) -> None:
+        """Append to the file what could not be written to it before, if there is anything.
+
+        Raises:
+            UnavailableError: DEPENDENCY_UNAVAILABLE if it cannot be written now either, or the log is not open.
+        """
+        with self._lock:
+            if self._descriptor is None:
+                raise UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the audit log is not open")
             self._catch_up(self._descriptor)
 
     def head(self) -> AuditHead:
@@ -118,6 +134,8 @@ class DurableAuditLog:
         )
         with self._database.reading() as connection:
             missing = connection.execute(statement).all()
+        if not missing:
+            return
         try:
             for row in missing:
                 line = row.record.encode() + b"\n"
@@ -132,66 +150,70 @@ class DurableAuditLog:
 
     def _resume(self, descriptor: int) -> tuple[str, int]:
         """Which writer the file belongs to and the last record in it."""
-        last_line, complete_bytes = _last_complete_line(descriptor)
-        # A crash may have left half a line.
-        os.ftruncate(descriptor, complete_bytes)
-        if not last_line:
+        if os.fstat(descriptor).st_size == 0:
             return secrets.token_hex(WRITER_BYTES), 0
+        last_line, rest, complete_bytes = _end_of_file(descriptor)
+        if not last_line:
+            raise broken(f"{self._path} does not end with a record: keep it elsewhere, and begin a new file")
         record = AuditRecord.from_json(last_line.decode("ascii", errors="replace"))
-        statement = select(audit_records.c.record).where(audit_records.c.sequence == record.sequence)
+        following = (
+            select(audit_records.c.record)
+            .where(audit_records.c.writer == record.writer, audit_records.c.sequence >= record.sequence)
+            .order_by(audit_records.c.sequence)
+            .limit(2)
+        )
+        up_to_it = select(func.count()).where(
+            audit_records.c.writer == record.writer, audit_records.c.sequence <= record.sequence
+        )
         with self._database.reading() as connection:
-            stored = connection.execute(statement).scalar_one_or_none()
+            stored, *unwritten = [*connection.scalars(following), ""]
+            expected_lines = connection.scalars(up_to_it).one()
         if stored != record.to_json():
-            raise _broken(
-                f"its file ends with record {record.sequence}, which the database does not have: the log was cut, or "
-                "this is the file of another vault"
+            raise broken(
+                f"{self._path} ends with record {record.sequence}, which the database does not have: the log was cut, "
+                "or this is the file of another vault"
             )
+        if (lines := _count_lines(descriptor)) != expected_lines:
+            raise broken(
+                f"{self._path} has {lines} records up to record {record.sequence}, the database {expected_lines} of "
+                "the same writer"
+            )
+        # A crash may have left the beginning of a line; anything else is not of this log.
+        if not unwritten[0].encode().startswith(rest):
+            raise broken(f"{self._path} goes on after record {record.sequence} with something that is no record")
+        os.ftruncate(descriptor, complete_bytes)
         return record.writer, record.sequence
+
+
+def _lock_file(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigurationError(
+            Reason.INVALID_SETTING, f"another process writes the audit file {path}: every process needs one of its own"
+        ) from error
 
 
 def verify_audit(database: Database, files: Sequence[Path], expected: AuditHead | None) -> AuditReport:
     """Check the log in the database, the files of its writers, and a head that was written down earlier.
+
+    Args:
+        files: The files of all writers, or none.
 
     Raises:
         DataLossError: AUDIT_BROKEN at the first thing that is not as it was written.
         ConfigurationError: INVALID_SETTING if a file cannot be read.
     """
     with database.reading() as connection:
-        found = verify_chain(_stored(connection), expected)
+        newest = _read_head(connection).sequence
+    comparison = FileComparison(files, newest)
+    with database.reading() as connection:
+        heads = () if expected is None else (expected,)
+        found = verify_chain(comparison.passing(_stored(connection)), *heads)
         if _read_head(connection) != found:
-            raise _broken(f"the database's log ends at {found.sequence}, its head is elsewhere")
-        counts = [_verify_file(connection, path) for path in files]
-        if 0 in counts and sum(counts) != found.sequence:
-            raise _broken("an audit file is empty, and the database has records that are in none of the files")
-    return AuditReport(found, sum(counts))
-
-
-def _verify_file(connection: Connection, path: Path) -> int:
-    try:
-        lines = path.read_text("ascii", errors="replace").splitlines()
-    except OSError as error:
-        raise ConfigurationError(Reason.INVALID_SETTING, f"cannot read {path}: {error.strerror}") from error
-    writers = {AuditRecord.from_json(line).writer for line in lines}
-    if not writers:
-        return 0
-    if len(writers) != 1:
-        raise _broken(f"{path} has records of {len(writers)} writers, expected 1")
-    statement = (
-        select(audit_records.c.sequence, audit_records.c.record)
-        .where(audit_records.c.writer == writers.pop())
-        .order_by(audit_records.c.sequence)
-    )
-    stored = connection.execute(statement).all()
-    for line, row in zip(lines, stored, strict=False):
-        if line != row.record:
-            raise _broken(f"{path} and the database differ at record {row.sequence}")
-    if len(lines) != len(stored):
-        raise _broken(f"{path} has {len(lines)} records, the database {len(stored)} of the same writer")
-    return len(lines)
-
-
-def _broken(message: str) -> DataLossError:
-    return DataLossError(Reason.AUDIT_BROKEN, f"the audit log is broken: {message}")
+            raise broken(f"the database's log ends at {found.sequence}, its head is elsewhere")
+    comparison.finish()
+    return AuditReport(found, comparison.record_count)
 
 
 def _stored(connection: Connection) -> Iterator[StoredRecord]:
@@ -216,12 +238,20 @@ def _read_head(connection: Connection) -> AuditHead:
     return AuditHead(row.sequence, row.hash)
 
 
-def _last_complete_line(descriptor: int) -> tuple[bytes, int]:
-    """The last line that ends with a newline, and how many bytes the file has up to its end."""
+def _end_of_file(descriptor: int) -> tuple[bytes, bytes, int]:
+    """The last line that ends with a newline, what follows it, and how many bytes come before that."""
     size = os.fstat(descriptor).st_size
     start = max(0, size - _TAIL_BYTES)
     tail = os.pread(descriptor, size - start, start)
     end = tail.rfind(b"\n")
     if end < 0:
-        return b"", 0 if start == 0 else size
-    return tail[tail.rfind(b"\n", 0, end) + 1 : end], start + end + 1
+        return b"", tail, start
+    return tail[tail.rfind(b"\n", 0, end) + 1 : end], tail[end + 1 :], start + end + 1
+
+
+def _count_lines(descriptor: int) -> int:
+    count, offset = 0, 0
+    while block := os.pread(descriptor, _BLOCK_BYTES, offset):
+        count += block.count(b"\n")
+        offset += len(block)
+    return count

@@ -15,6 +15,7 @@ from veilface.common.errors import ConfigurationError, Reason, UnavailableError
 
 BUSY_TIMEOUT_S = 10
 _MIGRATION_LOCK = 0x7665_696C_6B65_7973
+_SEALED_LOCK = 0x7665_696C_7365_616C
 
 
 class Database:
@@ -45,6 +46,9 @@ class Database:
             raise ConfigurationError(
                 Reason.INVALID_SETTING, "the database URL names a driver that is not installed"
             ) from error
+        # PostgreSQL's own default shows every statement of a transaction another state.
+        one_state = {"veilface_read_only": True} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self._engine.execution_options(**one_state)
 
     def migrate(self) -> None:
         """Bring the schema up to date. Replicas may call it at the same time.
@@ -77,6 +81,11 @@ class Database:
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
 
+    def lock_sealed(self, connection: Connection) -> None:
+        """Let no other transaction add or exchange sealed secrets until this one ends. On SQLite that is so already."""
+        if not self._is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SEALED_LOCK})
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection for reading one consistent state.
@@ -85,11 +94,8 @@ class Database:
             UnavailableError: DEPENDENCY_UNAVAILABLE.
         """
         try:
-            with self._engine.connect() as connection:
-                if self._is_sqlite:
-                    connection = connection.execution_options(veilface_read_only=True)
-                with connection.begin():
-                    yield connection
+            with self._reading.connect() as connection, connection.begin():
+                yield connection
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
 

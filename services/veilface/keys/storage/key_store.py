@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from veilface.common.errors import AlreadyExistsError, FailedPreconditionError, Reason
@@ -12,7 +12,8 @@ from veilface.common.names import KeyName, KeyVersionName
 from veilface.crypto.contract import Scheme
 from veilface.keys.domain.key_store import SealedVersion, StoredVersion
 from veilface.keys.domain.policy import KeyPolicy
-from veilface.keys.domain.sealing import Purpose, SealContext
+from veilface.keys.domain.resealing import require_same_master_key
+from veilface.keys.domain.sealing import LARGEST_HEADER_BYTES, Purpose, SealContext
 from veilface.keys.domain.versions import Key, KeyVersion, VersionState
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import key_material, key_versions, keys
@@ -40,6 +41,7 @@ class SqlKeyStore:
                         create_time=key.create_time,
                     )
                 )
+                self._require_same_master_key(connection, first)
                 _insert_version(connection, first)
         except IntegrityError as error:
             raise AlreadyExistsError(Reason.KEY_EXISTS, f"there is a {key.name} already") from error
@@ -56,6 +58,7 @@ class SqlKeyStore:
                 )
                 if moved.rowcount != 1:
                     raise _rotated_meanwhile(key)
+                self._require_same_master_key(connection, stored)
                 _insert_version(connection, stored)
         except IntegrityError as error:
             raise _rotated_meanwhile(key) from error
@@ -94,8 +97,18 @@ class SqlKeyStore:
 
     def destroy(self, version: KeyVersionName, expected: VersionState, now: datetime) -> bool:
         """See KeyStore."""
+        return self._destroy(version, expected, now)
+
+    def destroy_due(self, version: KeyVersionName, now: datetime) -> bool:
+        """See KeyStore."""
+        is_due = key_versions.c.destroy_time <= now
+        return self._destroy(version, VersionState.DESTROY_SCHEDULED, now, is_due)
+
+    def _destroy(
+        self, version: KeyVersionName, expected: VersionState, now: datetime, *conditions: ColumnElement[bool]
+    ) -> bool:
         with self._database.transaction() as connection:
-            if not _change_state(connection, version, expected, VersionState.DESTROYED, now):
+            if not _change_state(connection, version, expected, VersionState.DESTROYED, now, *conditions):
                 return False
             connection.execute(
                 delete(key_material).where(key_material.c.key == version.key, key_material.c.version == version.version)
@@ -125,6 +138,7 @@ class SqlKeyStore:
     def replace_sealed(self, old: Sequence[SealedVersion], new: Sequence[SealedVersion]) -> None:
         """See KeyStore."""
         with self._database.transaction() as connection:
+            self._database.lock_sealed(connection)
             if list(old) != list(_sealed(connection, None)):
                 raise FailedPreconditionError(
                     Reason.KEY_CHANGED, "the vault was changed meanwhile: stop all key services and try again"
@@ -145,6 +159,11 @@ class SqlKeyStore:
     def evaluation_keys(self, version: KeyVersionName) -> bytes | None:
         """See KeyStore."""
         return self._material(version, "evaluation_keys")
+
+    def _require_same_master_key(self, connection: Connection, new: StoredVersion) -> None:
+        self._database.lock_sealed(connection)
+        beginnings = connection.scalars(select(func.substr(key_material.c.sealed_secret_key, 1, LARGEST_HEADER_BYTES)))
+        require_same_master_key(new.sealed_secret_key, beginnings)
 
     def _material(self, version: KeyVersionName, column: str) -> bytes | None:
         statement = select(key_material.c[column]).where(
@@ -188,6 +207,7 @@ def _change_state(
     expected: VersionState,
     state: VersionState,
     destroy_time: datetime | None,
+    *conditions: ColumnElement[bool],
 ) -> bool:
     changed = connection.execute(
         update(key_versions)
@@ -195,6 +215,7 @@ def _change_state(
             key_versions.c.key == version.key,
             key_versions.c.version == version.version,
             key_versions.c.state == expected.value,
+            *conditions,
         )
         .values(state=state.value, destroy_time=destroy_time)
     )

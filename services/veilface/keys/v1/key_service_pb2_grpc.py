@@ -231,8 +231,9 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReencryptTemplates(self, request_iterator, context):
-        """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
-        an item that fails does not end the stream.
+        """Moves stored templates and packed segments from one version of a key to its primary version, for the matching service
+        only. One answer per item, in order; an item that fails does not end the stream. No answer depends on what anything
+        decrypts to: what is no embedding is replaced by a vector that resembles nobody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,8 +71,9 @@ class KeyServiceStub:
     DecideIdentification: _grpc.StreamUnaryMultiCallable[_key_service_pb2.DecideIdentificationRequest, _key_service_pb2.DecideIdentificationResponse]
     """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out."""
     ReencryptTemplates: _grpc.StreamStreamMultiCallable[_reencryption_pb2.ReencryptTemplatesRequest, _reencryption_pb2.ReencryptTemplatesResponse]
-    """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
-    an item that fails does not end the stream.
+    """Moves stored templates and packed segments from one version of a key to its primary version, for the matching service
+    only. One answer per item, in order; an item that fails does not end the stream. No answer depends on what anything
+    decrypts to: what is no embedding is replaced by a vector that resembles nobody.
     """
     GetAuditHead: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.GetAuditHeadRequest, _key_service_pb2.AuditHead]
     """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut."""
@@ -121,8 +122,9 @@ class KeyServiceAsyncStub(KeyServiceStub):
     DecideIdentification: _aio.StreamUnaryMultiCallable[_key_service_pb2.DecideIdentificationRequest, _key_service_pb2.DecideIdentificationResponse]  # type: ignore[assignment]
     """Decides a 1:N search: every batch of one answer goes in, the ranked matching positions come out."""
     ReencryptTemplates: _aio.StreamStreamMultiCallable[_reencryption_pb2.ReencryptTemplatesRequest, _reencryption_pb2.ReencryptTemplatesResponse]  # type: ignore[assignment]
-    """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
-    an item that fails does not end the stream.
+    """Moves stored templates and packed segments from one version of a key to its primary version, for the matching service
+    only. One answer per item, in order; an item that fails does not end the stream. No answer depends on what anything
+    decrypts to: what is no embedding is replaced by a vector that resembles nobody.
     """
     GetAuditHead: _aio.UnaryUnaryMultiCallable[_key_service_pb2.GetAuditHeadRequest, _key_service_pb2.AuditHead]  # type: ignore[assignment]
     """Tells the newest record of the audit log. Written down elsewhere, it proves later that the log was not cut."""
@@ -258,8 +260,9 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_reencryption_pb2.ReencryptTemplatesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_reencryption_pb2.ReencryptTemplatesResponse], _abc.AsyncIterator[_reencryption_pb2.ReencryptTemplatesResponse]]:
-        """Moves stored templates and packed segments from one version of a key to a newer one. One answer per item, in order;
-        an item that fails does not end the stream.
+        """Moves stored templates and packed segments from one version of a key to its primary version, for the matching service
+        only. One answer per item, in order; an item that fails does not end the stream. No answer depends on what anything
+        decrypts to: what is no embedding is replaced by a vector that resembles nobody.
         """
 
     @_abc_1.abstractmethod

@@ -71,7 +71,9 @@ class ReencryptionOptions(_message.Message):
     source: _builtins.str
     """Required. The version that the templates are encrypted under: "keys/{key}/versions/{version}"."""
     target: _builtins.str
-    """Required. The version to move them to: a newer one of the same key."""
+    """Required. The version to move them to: the primary one of the same key. It may be the source's, for segments only,
+    whose deleted slots go that way.
+    """
     def __init__(
         self,
         *,

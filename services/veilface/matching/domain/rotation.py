@@ -27,6 +27,7 @@ from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import BlobReference
 from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.segments.packer import SegmentPacker
+from veilface.matching.domain.store.compaction import CompactionRecords
 from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.moves import (
     ImportedSegment,
@@ -87,6 +88,7 @@ class RotationStores:
     database: Database
     moves: MoveRecords
     switches: SwitchRecords
+    compactions: CompactionRecords
     blobs: BlobFolder | None
 
 
@@ -153,6 +155,36 @@ class GalleryRotation:
             raise UnavailableError(
                 Reason.GALLERY_MOVING, f"more is enrolled in {name} than can be moved: try again later"
             )
+
+    async def compact(self, name: GalleryName, version: KeyVersionName) -> AsyncGenerator[RotationProgress]:
+        """Leave out the deleted slots of imported segments. Searches are answered all the time.
+
+        Segment by segment: what is interrupted is continued by the next call.
+
+        Args:
+            version: The key version that the gallery is under; the primary one of its key.
+
+        Raises:
+            VeilfaceError: As `rotate`; InvalidArgumentError WRONG_KEY_VERSION for another version;
+                UnavailableError GALLERY_MOVING if the gallery is on its way to one.
+        """
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            move = await self._storage.run(self._stores.compactions.begin, name, version)
+            comparer = await self._comparers.get(str(version))
+            segments = await self._storage.run(self._stores.compactions.segments, move)
+            total = sum(len(segment.slots) for segment in segments)
+            moved_count = 0
+            for segment in segments:
+                yield RotationProgress(moved_count, total, is_switched=True)
+                await self._move_segment(move, comparer, segment)
+                place = await run_patiently(self._storage, self._stores.compactions.switch, move, segment.number)
+                await self._library.forget_segments([place])
+                if comparer.supports_search:
+                    self._packer.mark(place)
+                moved_count += len(segment.slots)
+            await run_patiently(self._storage, self._stores.compactions.end, move)
+            yield RotationProgress(moved_count, total, is_switched=True)
 
     async def _catch_up(self, move: Move, comparer: TemplateComparer, last: int) -> AsyncGenerator[int]:
         """Move what is not moved, up to the enrollment `last`; answers after each batch how many enrollments it was."""

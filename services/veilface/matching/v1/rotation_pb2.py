@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#veilface/matching/v1/rotation.proto\x12\x14veilface.matching.v1\"9\n\x14RotateGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bkey_version\x18\x02 \x01(\t\"X\n\x15RotateGalleryResponse\x12\x13\n\x0bmoved_count\x18\x01 \x01(\x04\x12\x18\n\x10\x65nrollment_count\x18\x02 \x01(\x04\x12\x10\n\x08switched\x18\x03 \x01(\x08\x42\x45\n\x18\x64\x65v.veilface.matching.v1P\x01Z\'veilface.dev/api/matching/v1;matchingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#veilface/matching/v1/rotation.proto\x12\x14veilface.matching.v1\"J\n\x14RotateGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bkey_version\x18\x02 \x01(\t\x12\x0f\n\x07\x63ompact\x18\x03 \x01(\x08\"X\n\x15RotateGalleryResponse\x12\x13\n\x0bmoved_count\x18\x01 \x01(\x04\x12\x18\n\x10\x65nrollment_count\x18\x02 \x01(\x04\x12\x10\n\x08switched\x18\x03 \x01(\x08\x42\x45\n\x18\x64\x65v.veilface.matching.v1P\x01Z\'veilface.dev/api/matching/v1;matchingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030dev.veilface.matching.v1P\001Z\'veilface.dev/api/matching/v1;matchingv1'
   _globals['_ROTATEGALLERYREQUEST']._serialized_start=61
-  _globals['_ROTATEGALLERYREQUEST']._serialized_end=118
-  _globals['_ROTATEGALLERYRESPONSE']._serialized_start=120
-  _globals['_ROTATEGALLERYRESPONSE']._serialized_end=208
+  _globals['_ROTATEGALLERYREQUEST']._serialized_end=135
+  _globals['_ROTATEGALLERYRESPONSE']._serialized_start=137
+  _globals['_ROTATEGALLERYRESPONSE']._serialized_end=225
 # @@protoc_insertion_point(module_scope)

@@ -18,25 +18,33 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class RotateGalleryRequest(_message.Message):
-    """Asks to move a gallery to a newer version of its key."""
+    """Asks to move a gallery to a newer version of its key, or to leave out the deleted slots of its imported segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     KEY_VERSION_FIELD_NUMBER: _builtins.int
+    COMPACT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required. "galleries/{gallery}"."""
     key_version: _builtins.str
-    """Required. The version to move to, newer than the gallery's: "keys/{key}/versions/{version}"."""
+    """Required. The version to move to, newer than the gallery's, or the gallery's own to compact it:
+    "keys/{key}/versions/{version}".
+    """
+    compact: _builtins.bool
+    """Compact the gallery where it is: imported segments are re-encrypted without their deleted slots. A move does that
+    anyway.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         key_version: _builtins.str = ...,
+        compact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_version", b"key_version", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact", b"compact", "key_version", b"key_version", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

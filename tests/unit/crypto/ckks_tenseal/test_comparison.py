@@ -152,6 +152,29 @@ def test_a_template_moved_to_another_version_scores_as_before(party: Party) -> N
             move.reencrypt_template(moved_from, space, TemplateUse.REFERENCE)
 
 
+@pytest.mark.parametrize("metric", list(Metric))
+def test_what_decrypts_to_no_embedding_is_replaced_by_a_direction_that_nobody_knows(
+    party: Party, metric: Metric
+) -> None:
+    target = make_party(party.profile.name)
+    space = TemplateSpace(512, metric)
+    face = np.full(512, 512**-0.5)
+    move = load_reencrypter(party.profile.name, party.generated.secret_key, target.material)
+    template = party.encryptor.encrypt(face, space, TemplateUse.REFERENCE)
+    moved = move.reencrypt_template(template, space, TemplateUse.REFERENCE)
+    assert move.replaced_count == 0
+    residues = wire.read(party.profile, wire.kind_of(TemplateUse.REFERENCE), space, template).copy()
+    for limb, prime in enumerate(party.profile.template_primes):
+        residues[:, limb] = residues[:, limb] * 2 % prime
+    doubled = wire.write(party.profile, wire.kind_of(TemplateUse.REFERENCE), space, residues)
+    replaced = move.reencrypt_template(doubled, space, TemplateUse.REFERENCE)
+    assert (len(replaced), move.replaced_count) == (len(moved), 1)
+    query = target.encryptor.encrypt(face, space, TemplateUse.PROBE)
+    score = float(target.decrypter.decrypt(target.comparer.compare(replaced, query, space), space, 1)[0])
+    # A random direction in 512 dimensions has a cosine above 0.4 with another once in 10^19.
+    assert abs(score) < 0.4 if metric is Metric.COSINE else abs(score - 2) < 0.8
+
+
 def test_min_max_gives_positive_unit_vectors_and_another_metric() -> None:
     generator = np.random.default_rng(4)
     a, b = generator.normal(size=(2, 128))

@@ -11,7 +11,7 @@ import tenseal.sealapi as sealapi
 from numpy.typing import NDArray
 
 from veilface.crypto.contract import PublicMaterial, Scheme
-from veilface.crypto.public.packed import seal, wire
+from veilface.crypto.public.packed import seal
 from veilface.crypto.public.packed.comparer import PackedComparer
 from veilface.crypto.public.packed.encrypt import PackedEncryptor
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys, galois_elements
@@ -19,7 +19,7 @@ from veilface.crypto.public.packed.expand import expanded_count, upscale_factor
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import U32, prime_ring
 from veilface.crypto.secret.packed.decrypt import PackedDecrypter
-from veilface.crypto.secret.packed.keyset import generate_key, secret_header, ternary_coefficients
+from veilface.crypto.secret.packed.keyset import generate_key, serialized_secret
 from veilface.crypto.secret.packed.ring_secret import RingSecret
 
 
@@ -125,7 +125,6 @@ def make_oracle(name: str) -> Oracle:
     elements = galois_elements(profile)
     generator.create_galois_keys(elements, galois_keys)
     by_digit = seal.galois_key_residues(galois_keys, elements, profile)
-    shifted = ternary_coefficients(generator.secret_key(), profile)
     return Oracle(
         profile,
         context,
@@ -136,7 +135,7 @@ def make_oracle(name: str) -> Oracle:
         galois_keys,
         elements,
         EvaluationKeys(profile, np.ascontiguousarray(by_digit.transpose(0, 2, 3, 1, 4))),
-        RingSecret(profile, wire.write(profile, secret_header(profile), shifted.tobytes())),
+        RingSecret(profile, serialized_secret(generator.secret_key(), profile)),
     )
 
 

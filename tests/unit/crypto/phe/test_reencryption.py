@@ -12,6 +12,7 @@ from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
 from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
 from veilface.crypto.public.phe.profiles import PROFILES
+from veilface.crypto.public.phe.quantization import quantize
 from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.phe.private_key import parse_private_key
 from veilface.crypto.secret.phe.reencrypt import PheReencrypter
@@ -108,14 +109,39 @@ def test_an_empty_slot_is_not_moved(party: Party, target: Party) -> None:
     assert refused.value.reason is Reason.INVALID_FIELD
 
 
-def test_what_decrypts_to_no_embedding_is_refused(party: Party, target: Party) -> None:
-    space = TemplateSpace(4)
-    forged = party.encryptor.encrypt_integers([2000, 2000, 0, 0])
-    with pytest.raises(InvalidArgumentError) as refused:
-        reencrypter(party, target).reencrypt_template(
-            wire.write_reference(party.key, space, forged), space, TemplateUse.REFERENCE
-        )
-    assert refused.value.reason is Reason.EMBEDDING_OUT_OF_RANGE
+@pytest.mark.parametrize("with_seeds", [False, True])
+def test_what_decrypts_to_no_embedding_is_replaced_by_a_direction_that_nobody_knows(
+    party: Party, target: Party, with_seeds: bool
+) -> None:
+    space = TemplateSpace(64)
+    seeds = (secrets.token_bytes(32), secrets.token_bytes(32)) if with_seeds else None
+    move = reencrypter(party, target, seeds)
+    honest = party.encryptor.encrypt(embeddings(1, 64, seed=54)[0], space, TemplateUse.REFERENCE)
+    moved = move.reencrypt_template(honest, space, TemplateUse.REFERENCE)
+    assert move.replaced_count == 0
+
+    forged = wire.write_reference(party.key, space, party.encryptor.encrypt_integers([2000] * 64))
+    replaced = move.reencrypt_template(forged, space, TemplateUse.REFERENCE)
+    assert (len(replaced), move.replaced_count) == (len(moved), 1)
+    own = target.encryptor.encrypt(np.full(64, 0.125), space, TemplateUse.PLAINTEXT_PROBE)
+    # 64 random signs and sizes agree with a constant vector by 0.9 once in 10^23.
+    assert abs(target.decrypter.decrypt(target.comparer.compare(replaced, own, space), space, 1)[0]) < 0.9
+
+
+def test_an_implausible_slot_is_replaced_and_its_neighbors_are_moved(party: Party, target: Party) -> None:
+    space = TemplateSpace(60)
+    bulk = PheSegmentEncryptor(party.encryptor)
+    templates = [quantize(face, space) for face in FACES[:3]]
+    templates[1] = templates[1] * 2
+    move = reencrypter(party, target)
+    moved = move.reencrypt_segment(bulk.encrypt_quantized(templates, space), space, np.arange(3))
+    assert move.replaced_count == 1
+    prepared = target.comparer.prepare_probe(target.encryptor.encrypt(PROBE, space, TemplateUse.PLAINTEXT_PROBE), space)
+    (response,) = target.comparer.search(prepared, [target.comparer.segment_from_bytes(moved, space)], [np.arange(3)])
+    scores = target.decrypter.decrypt_integers(response, space, 3)
+    first, middle, last = integer_scores(FACES[:3], PROBE, space)
+    assert (scores[0], scores[2]) == (first, last)
+    assert scores[1] not in (middle, 2 * middle)
 
 
 def test_a_wiped_reencrypter_is_useless(party: Party, target: Party) -> None:

@@ -13,12 +13,13 @@ from veilface.crypto.contract import Metric, SecretBytes, TemplateSpace
 from veilface.crypto.public.ckks_tenseal import wire
 from veilface.crypto.public.ckks_tenseal.profiles import LARGEST_ERROR, CkksTensealProfile
 from veilface.crypto.secret.ckks_tenseal.private_context import PrivateContext
+from veilface.crypto.secret.guarded import Guarded
 
 _SCORE_RANGES = {Metric.COSINE: (-1.0, 1.0), Metric.SQUARED_EUCLIDEAN: (0.0, 4.0)}
 _RANGE_TOLERANCE = 0.02
 
 
-class TensealDecrypter:
+class TensealDecrypter(Guarded):
     """Decrypts comparison scores with one secret key."""
 
     def __init__(self, profile: CkksTensealProfile, secret_key: SecretBytes) -> None:

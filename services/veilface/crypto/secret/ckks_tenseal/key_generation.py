@@ -34,7 +34,7 @@ def generate_from_profile(profile: CkksTensealProfile) -> GeneratedKey:
         "save_relin_keys": False,
     }
     generated = GeneratedKey(
-        secret_key=context.serialize(**none | {"save_secret_key": True}),
+        secret_key=bytearray(context.serialize(**none | {"save_secret_key": True})),
         public_key=context.serialize(**none | {"save_public_key": True}),
         evaluation_keys=context.serialize(**none | {"save_galois_keys": True, "save_relin_keys": True}),
     )

@@ -1,6 +1,6 @@
 """The secret key: a TenSEAL context that shows and hands out nothing of itself."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,10 @@ from veilface.crypto.contract import SecretBytes
 from veilface.crypto.public.ckks_tenseal.ciphertexts import U64, vector_of
 from veilface.crypto.public.ckks_tenseal.context import checked_context
 from veilface.crypto.public.ckks_tenseal.profiles import CkksTensealProfile
+from veilface.crypto.secret.guarded import Guarded
 
 
-class PrivateContext:
+class PrivateContext(Guarded):
     """Decrypts with one secret key.
 
     Raises:
@@ -38,6 +39,3 @@ class PrivateContext:
 
     def __repr__(self) -> str:
         return f"<PrivateContext {self.profile.name}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret key cannot be pickled or copied")

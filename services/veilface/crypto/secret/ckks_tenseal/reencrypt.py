@@ -8,13 +8,14 @@ from veilface.crypto.contract import Metric, SecretBytes, TemplateSpace, Templat
 from veilface.crypto.public.ckks_tenseal import wire
 from veilface.crypto.public.ckks_tenseal.encrypt import TensealEncryptor
 from veilface.crypto.public.ckks_tenseal.space import vector_size
-from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.ckks_tenseal.private_context import PrivateContext
+from veilface.crypto.secret.guarded import Guarded
+from veilface.crypto.secret.moved_embeddings import Renewal, replace_implausible
 
 _NORM_TOLERANCE = 0.1
 
 
-class TensealReencrypter:
+class TensealReencrypter(Guarded):
     """Moves templates to another key version. Not safe for concurrent use.
 
     Args:
@@ -28,21 +29,24 @@ class TensealReencrypter:
     ) -> None:
         self._source = source
         self._target = target
-        self._seeds = seeds
-        self._transforms: dict[int, tuple[OrthogonalTransform, OrthogonalTransform]] = {}
+        self._renewal = Renewal(seeds)
+        self._replaced_count = 0
+
+    @property
+    def replaced_count(self) -> int:
+        """See `Reencrypter.replaced_count`."""
+        return self._replaced_count
 
     def wipe(self) -> None:
-        """Forget the secret key and the transforms; the object is useless afterwards."""
+        """Forget the private key and overwrite the seeds; the object is useless afterwards."""
         self._source.wipe()
-        self._transforms.clear()
-        self._seeds = None
+        self._renewal.wipe()
 
     def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
         """See `Reencrypter.reencrypt_template`.
 
         Raises:
             InvalidCiphertextError: For anything that is not a template of this space and use.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if it does not decrypt to an embedding.
         """
         profile = self._source.profile
         slots = self._source.decrypt(wire.read(profile, wire.kind_of(use), space, ciphertext))
@@ -55,17 +59,9 @@ class TensealReencrypter:
         raise InvalidArgumentError(Reason.UNSUPPORTED_BY_SCHEME, "ckks-tenseal has no segments")
 
     def _renewed(self, embedding: NDArray[np.float64], space: TemplateSpace) -> NDArray[np.float64]:
-        norm = float(np.linalg.norm(embedding))
         low = 1 - _NORM_TOLERANCE if space.metric is Metric.COSINE else 0.0
-        if not low <= norm <= 1 + _NORM_TOLERANCE:
-            raise InvalidArgumentError(
-                Reason.EMBEDDING_OUT_OF_RANGE, "a template does not decrypt to an embedding of its space"
-            )
-        embedding = embedding / (norm if space.metric is Metric.COSINE else max(norm, 1.0))
-        if self._seeds is None:
-            return embedding
-        if space.dimension not in self._transforms:
-            source, target = (OrthogonalTransform(seed, space.dimension) for seed in self._seeds)
-            self._transforms[space.dimension] = (source, target)
-        before, after = self._transforms[space.dimension]
-        return after.apply(before.invert(embedding))
+        embeddings, is_replaced = replace_implausible(embedding[None], low, 1 + _NORM_TOLERANCE)
+        self._replaced_count += int(is_replaced.sum())
+        norm = float(np.linalg.norm(embeddings))
+        divisor = norm if space.metric is Metric.COSINE else max(norm, 1.0)
+        return self._renewal.apply(embeddings[0] / divisor)

@@ -18,10 +18,11 @@ from veilface.crypto.public.packed.scores import (
 )
 from veilface.crypto.public.packed.space import coordinate_count, scores_of
 from veilface.crypto.public.packed.transform import to_ntt
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
 
 
-class PackedDecrypter:
+class PackedDecrypter(Guarded):
     """Decrypts comparison scores with one secret key. Call `wipe` when it is not needed any more."""
 
     def __init__(self, profile_name: str, secret_key: bytes | bytearray | memoryview) -> None:

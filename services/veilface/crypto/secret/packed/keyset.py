@@ -32,20 +32,23 @@ def generate_key(profile_name: str) -> GeneratedKey:
     evaluation_keys = EvaluationKeys(profile, np.ascontiguousarray(by_digit.transpose(0, 2, 3, 1, 4)))
     public_header = wire.Header(wire.Kind.PUBLIC_KEY, 2, len(profile.primes))
     return GeneratedKey(
-        secret_key=wire.write(
-            profile, secret_header(profile), ternary_coefficients(generator.secret_key(), profile).tobytes()
-        ),
+        secret_key=serialized_secret(generator.secret_key(), profile),
         public_key=wire.write(profile, public_header, seal.save(public_key)),
         evaluation_keys=evaluation_keys.to_bytes(),
     )
 
 
-def ternary_coefficients(secret_key: object, profile: PackedProfile) -> NDArray[np.uint8]:
-    """The coefficients of the secret plus one: 0, 1 or 2, shape (n,)."""
-    residues = seal.plaintext_residues(secret_key, len(profile.primes), profile.degree)[0].copy()
+def serialized_secret(secret_key: object, profile: PackedProfile) -> bytearray:
+    """SEAL's secret key: its coefficients plus one, behind a header. What is made on the way is overwritten."""
+    serialized = bytearray(wire.write(profile, secret_header(profile), bytes(profile.degree)))
+    residues = seal.plaintext_residues(secret_key, len(profile.primes), profile.degree)
     prime = profile.data_primes[0]
-    coefficients = from_ntt(residues, prime_ring(prime, profile.degree))
-    return ((coefficients.astype(np.int64) + 1) % prime).astype(np.uint8)
+    coefficients = from_ntt(residues[0], prime_ring(prime, profile.degree))
+    coefficients += np.uint32(1)
+    coefficients %= np.uint32(prime)
+    np.frombuffer(serialized, dtype=np.uint8, offset=wire.HEADER_BYTES)[:] = coefficients
+    residues.fill(0)
+    return serialized
 
 
 def read_secret(profile: PackedProfile, data: bytes | bytearray | memoryview) -> NDArray[np.int8]:
@@ -54,4 +57,6 @@ def read_secret(profile: PackedProfile, data: bytes | bytearray | memoryview) ->
     shifted = np.frombuffer(payload, dtype=np.uint8)
     if int(shifted.max()) > 2:
         raise InvalidCiphertextError(Reason.MALFORMED_KEY, "not a secret key of this profile")
-    return shifted.astype(np.int8) - np.int8(1)
+    secret = shifted.astype(np.int8)
+    secret -= np.int8(1)
+    return secret

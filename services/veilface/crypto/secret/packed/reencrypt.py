@@ -6,8 +6,8 @@ The embedding exists only inside a call. With renewal seeds the transform change
 import numpy as np
 from numpy.typing import NDArray
 
-from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
-from veilface.crypto.contract import Metric, PublicMaterial, TemplateSpace, TemplateUse
+from veilface.common.errors import InvalidCiphertextError, Reason
+from veilface.crypto.contract import Metric, PublicMaterial, SecretBytes, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.packed.encrypt import PackedEncryptor
@@ -16,13 +16,15 @@ from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.segment import coefficient_positions, segment_header, segment_shape
 from veilface.crypto.public.packed.space import NORM_TOLERANCE, coordinate_count, embeddings_of
-from veilface.crypto.renewal import OrthogonalTransform
+from veilface.crypto.secret.guarded import Guarded
+from veilface.crypto.secret.moved_embeddings import Renewal, replace_implausible
 from veilface.crypto.secret.packed.ring_secret import RingSecret
 
-_Seed = bytes | bytearray | memoryview
+_LOWEST_COSINE_NORM = 0.9
+_LARGEST_NORM = 1.1
 
 
-class PackedReencrypter:
+class PackedReencrypter(Guarded):
     """Moves templates and segments of one profile to another key version. Not safe for concurrent use.
 
     Args:
@@ -35,37 +37,42 @@ class PackedReencrypter:
     def __init__(
         self,
         profile_name: str,
-        secret_key: bytes | bytearray | memoryview,
+        secret_key: SecretBytes,
         target: PublicMaterial,
-        seeds: tuple[_Seed, _Seed] | None,
+        seeds: tuple[SecretBytes, SecretBytes] | None,
     ) -> None:
         self._profile = packed_profile(profile_name)
         self._secret = RingSecret(self._profile, secret_key)
         self._templates = PackedEncryptor(target)
         self._segments = SegmentEncryptor(target)
-        self._seeds = seeds
-        self._transforms: dict[int, tuple[OrthogonalTransform, OrthogonalTransform]] = {}
+        self._renewal = Renewal(seeds)
+        self._replaced_count = 0
+
+    @property
+    def replaced_count(self) -> int:
+        """See `Reencrypter.replaced_count`."""
+        return self._replaced_count
 
     def wipe(self) -> None:
-        """Overwrite the secret key; the object is useless afterwards."""
+        """Overwrite the secret key and the seeds; the object is useless afterwards."""
         self._secret.wipe()
-        self._transforms.clear()
+        self._renewal.wipe()
 
     def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
         """A fresh encryption of the same embedding under the target version.
 
         Raises:
             InvalidCiphertextError: For anything that is not a template of this space and use.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if it does not decrypt to an embedding.
         """
         profile = self._profile
         count = coordinate_count(space, profile)
         residues = wire.read_template(profile, count, use, ciphertext)
         coefficients = self._secret.decrypt(residues) / 2.0**profile.template_log_scale
-        if float(np.linalg.norm(coefficients[count:])) > NORM_TOLERANCE:
-            raise InvalidArgumentError(Reason.EMBEDDING_OUT_OF_RANGE, "the template holds more than its embedding")
+        holds_more = float(np.linalg.norm(coefficients[count:])) > NORM_TOLERANCE
         values = coefficients[:count][::-1] if use is TemplateUse.PROBE else coefficients[:count]
-        (embedding,) = self._renewed(self._embeddings(values[None], space, use), space)
+        # No number is within any range, so it is replaced, as every embedding is that is out of range.
+        values = np.where(holds_more, np.nan, values)
+        (embedding,) = self._renewal.apply(self._embeddings(values[None], space, use))
         return self._templates.encrypt(embedding, space, use)
 
     def reencrypt_segment(self, segment: bytes, space: TemplateSpace, slots: NDArray[np.intp]) -> bytes:
@@ -73,7 +80,6 @@ class PackedReencrypter:
 
         Raises:
             InvalidCiphertextError: For anything that is not a segment of this space, or a slot that it does not have.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if a template does not decrypt to an embedding.
         """
         profile = self._profile
         count = coordinate_count(space, profile)
@@ -91,27 +97,16 @@ class PackedReencrypter:
                 2, profile.segment_limbs, profile.degree
             )
             values[:, j] = self._secret.decrypt(ciphertext)[positions] / scale
-        embeddings = self._renewed(self._embeddings(values, space, TemplateUse.REFERENCE), space)
+        embeddings = self._renewal.apply(self._embeddings(values, space, TemplateUse.REFERENCE))
         return self._segments.encrypt(embeddings, space)
 
     def _embeddings(self, values: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> NDArray[np.float64]:
         """The embeddings (count, dimension) that were encoded as these coordinates (count, coordinates)."""
         vectors = embeddings_of(values, space, use, self._profile)
+        low = _LOWEST_COSINE_NORM if space.metric is Metric.COSINE else 0.0
+        vectors, is_replaced = replace_implausible(vectors, low, _LARGEST_NORM)
+        self._replaced_count += int(is_replaced.sum())
         norms = np.linalg.norm(vectors, axis=1)
-        low = 0.9 if space.metric is Metric.COSINE else 0.0
-        if float(norms.min()) < low or float(norms.max()) > 1.1:
-            raise InvalidArgumentError(
-                Reason.EMBEDDING_OUT_OF_RANGE, "a template does not decrypt to an embedding of its space"
-            )
         divisors = norms if space.metric is Metric.COSINE else np.maximum(norms, 1.0)
         embeddings: NDArray[np.float64] = vectors / divisors[:, None]
         return embeddings
-
-    def _renewed(self, embeddings: NDArray[np.float64], space: TemplateSpace) -> NDArray[np.float64]:
-        if self._seeds is None:
-            return embeddings
-        if space.dimension not in self._transforms:
-            source, target = (OrthogonalTransform(seed, space.dimension) for seed in self._seeds)
-            self._transforms[space.dimension] = (source, target)
-        before, after = self._transforms[space.dimension]
-        return after.apply(before.invert(embeddings))

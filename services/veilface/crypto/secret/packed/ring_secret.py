@@ -7,6 +7,7 @@ from veilface.crypto.public.packed.kernels import pointwise
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, prime_ring, reduction_constants
 from veilface.crypto.public.packed.transform import from_ntt, to_ntt
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.packed.keyset import read_secret
 
 
@@ -26,7 +27,7 @@ def signed_values(residues: U32, primes: tuple[int, ...]) -> NDArray[np.float64]
     return total
 
 
-class RingSecret:
+class RingSecret(Guarded):
     """The secret key in the NTT domain at every data prime."""
 
     def __init__(self, profile: PackedProfile, secret_key: bytes | bytearray | memoryview) -> None:
@@ -35,15 +36,15 @@ class RingSecret:
         self._constants = reduction_constants(profile.data_primes)
         self._values: U32 = np.empty((profile.template_limbs, profile.degree), dtype=np.uint32)
         for limb, prime in enumerate(profile.data_primes):
-            self._values[limb] = np.mod(secret.astype(np.int64), prime)
+            residues = secret.astype(np.int64)
+            np.mod(residues, prime, out=residues)
+            self._values[limb] = residues
+            residues.fill(0)
             to_ntt(self._values[limb], prime_ring(prime, profile.degree))
         secret.fill(0)
 
     def __repr__(self) -> str:
         return f"<RingSecret {self.profile.name}>"
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a secret key is not serialized")
 
     def wipe(self) -> None:
         """Overwrite the secret key."""

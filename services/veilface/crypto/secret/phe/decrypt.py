@@ -8,10 +8,11 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.phe import wire
 from veilface.crypto.public.phe.quantization import score_from_integer
 from veilface.crypto.public.phe.slots import slot_layout
+from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.phe.private_key import PhePrivateKey
 
 
-class PheDecrypter:
+class PheDecrypter(Guarded):
     """Decrypts comparison scores with one private key."""
 
     def __init__(self, key: PhePrivateKey) -> None:

@@ -29,7 +29,7 @@ def generate_from_profile(profile: PheProfile) -> GeneratedKey:
         private = {"phi": int((p - 1) * (q - 1)), "p": int(p), "q": int(q)}
     public = public_key_fields(key)
     return GeneratedKey(
-        secret_key=json.dumps({"public_key": public, "private_key": private}).encode(),
+        secret_key=bytearray(json.dumps({"public_key": public, "private_key": private}).encode()),
         public_key=json.dumps({"public_key": public}).encode(),
         evaluation_keys=b"",
     )

@@ -5,7 +5,7 @@ raising to p - 1, and what is left of the message is a p-adic logarithm, whose s
 joined by the Chinese remainder theorem.
 """
 
-from typing import Final, NoReturn
+from typing import Final
 
 import gmpy2
 from gmpy2 import mpz
@@ -13,6 +13,7 @@ from gmpy2 import mpz
 from veilface.crypto.contract import Scheme, SecretBytes
 from veilface.crypto.public.phe.profiles import PheProfile
 from veilface.crypto.public.phe.public_key import PhePublicKey, malformed, parse_key_json, public_key_from_json
+from veilface.crypto.secret.guarded import Guarded
 
 _PRIVATE_FIELDS: Final = {
     Scheme.PAILLIER: {"phi", "p", "q"},
@@ -21,7 +22,7 @@ _PRIVATE_FIELDS: Final = {
 }
 
 
-class _PrimeDecryption:
+class _PrimeDecryption(Guarded):
     """Messages modulo p^s from ciphertexts modulo p^(s+1)."""
 
     def __init__(self, p: mpz, exponent: int, generator: mpz) -> None:
@@ -46,7 +47,7 @@ class _PrimeDecryption:
         return total % self._modulus // self._p
 
 
-class PhePrivateKey:
+class PhePrivateKey(Guarded):
     """A private key. It shows and hands out nothing of itself: no repr, copy or pickle.
 
     A ciphertext whose message exceeds the secret prime of Okamoto-Uchiyama betrays that prime to whoever learns the
@@ -77,9 +78,6 @@ class PhePrivateKey:
 
     def __repr__(self) -> str:
         return f"<PhePrivateKey {self.public_key.profile.name}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a private key cannot be pickled or copied")
 
 
 def parse_private_key(data: SecretBytes, profile: PheProfile) -> PhePrivateKey:

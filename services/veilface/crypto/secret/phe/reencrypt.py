@@ -9,20 +9,21 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
+from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.contract import Metric, SecretBytes, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
 from veilface.crypto.public.phe.bulk import PheSegmentEncryptor
 from veilface.crypto.public.phe.encrypt import PheEncryptor
 from veilface.crypto.public.phe.quantization import SCALE, largest_squared_norm, quantize
 from veilface.crypto.public.phe.slots import slot_layout
-from veilface.crypto.renewal import OrthogonalTransform
+from veilface.crypto.secret.guarded import Guarded
+from veilface.crypto.secret.moved_embeddings import Renewal, random_unit_vector
 from veilface.crypto.secret.phe.private_key import PhePrivateKey
 
 _LOWEST_COSINE_NORM = 0.9
 
 
-class PheReencrypter:
+class PheReencrypter(Guarded):
     """Moves templates and segments to another key version. Not safe for concurrent use.
 
     Args:
@@ -37,21 +38,24 @@ class PheReencrypter:
         self._source = source
         self._templates = target
         self._segments = PheSegmentEncryptor(target)
-        self._seeds = seeds
-        self._transforms: dict[int, tuple[OrthogonalTransform, OrthogonalTransform]] = {}
+        self._renewal = Renewal(seeds)
+        self._replaced_count = 0
+
+    @property
+    def replaced_count(self) -> int:
+        """See `Reencrypter.replaced_count`."""
+        return self._replaced_count
 
     def wipe(self) -> None:
-        """Forget the private key and the transforms; the object is useless afterwards."""
+        """Forget the private key and overwrite the seeds; the object is useless afterwards."""
         self._source.wipe()
-        self._transforms.clear()
-        self._seeds = None
+        self._renewal.wipe()
 
     def reencrypt_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> bytes:
         """See `Reencrypter.reencrypt_template`.
 
         Raises:
             InvalidCiphertextError: For anything that is not a template of this space and use.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if it does not decrypt to an embedding.
         """
         key = self._source.public_key
         if use is not TemplateUse.REFERENCE:
@@ -65,7 +69,6 @@ class PheReencrypter:
 
         Raises:
             InvalidCiphertextError: For anything that is not a segment of this space; INVALID_FIELD for an empty slot.
-            InvalidArgumentError: EMBEDDING_OUT_OF_RANGE if a template does not decrypt to an embedding.
         """
         key = self._source.public_key
         layout = slot_layout(key.profile, space)
@@ -94,20 +97,17 @@ class PheReencrypter:
         return np.array(digits, dtype=np.int64)
 
     def _renewed(self, integers: NDArray[np.int64], space: TemplateSpace) -> NDArray[np.int64]:
-        norm = float(np.linalg.norm(integers)) / SCALE
         low = _LOWEST_COSINE_NORM if space.metric is Metric.COSINE else 0.0
-        if norm < low or float((norm * SCALE) ** 2) > largest_squared_norm(space.dimension) + 0.5:
-            raise InvalidArgumentError(
-                Reason.EMBEDDING_OUT_OF_RANGE, "a template does not decrypt to an embedding of its space"
-            )
-        if self._seeds is None:
+        squared_norm = float(np.linalg.norm(integers)) ** 2
+        is_embedding = (low * SCALE) ** 2 <= squared_norm <= largest_squared_norm(space.dimension) + 0.5
+        self._replaced_count += not is_embedding
+        integers = np.where(is_embedding, integers, quantize(random_unit_vector(space.dimension), space))
+        if not self._renewal.changes:
             return integers
-        if space.dimension not in self._transforms:
-            source, target = (OrthogonalTransform(seed, space.dimension) for seed in self._seeds)
-            self._transforms[space.dimension] = (source, target)
-        before, after = self._transforms[space.dimension]
+        embedding = integers / SCALE
+        norm = float(np.linalg.norm(embedding))
         divisor = norm if space.metric is Metric.COSINE else max(norm, 1.0)
-        return quantize(after.apply(before.invert(integers / (SCALE * divisor))), space)
+        return quantize(self._renewal.apply(embedding / divisor), space)
 
 
 def _signed_digits(plaintext: int, width: int, count: int) -> list[int]:

@@ -247,11 +247,18 @@ class MoveRecords:
 
     def unmoved_segments(self, move: Move) -> list[ImportedSegment]:
         """The imported segments whose blobs are to be moved still."""
+        return self._segments(move, is_unmoved_segment(move.gallery.uid))
+
+    def imported_segments(self, move: Move) -> list[ImportedSegment]:
+        """All imported segments."""
+        return self._segments(move, (SegmentRow.gallery_uid == move.gallery.uid) & SegmentRow.blob_sha256.is_not(None))
+
+    def _segments(self, move: Move, condition: ColumnElement[bool]) -> list[ImportedSegment]:
         uid = move.gallery.uid
         with self._database.read() as connection:
             segments = connection.execute(
                 select(SegmentRow.number, SegmentRow.blob_sha256, SegmentRow.blob_bytes)
-                .where(is_unmoved_segment(uid))
+                .where(condition)
                 .order_by(SegmentRow.number)
             ).all()
             found = []

@@ -48,8 +48,8 @@ class SwitchRecords:
             _switch_rows(connection, move)
             numbers = connection.scalars(select(SegmentRow.number).where(SegmentRow.gallery_uid == uid)).all()
             for segment in numbers:
-                filled_slots = _switch_blob(connection, move, segment)
-                _close_gaps(connection, uid, segment, filled_slots)
+                filled_slots = switch_blob(connection, move, segment)
+                close_gaps(connection, uid, segment, filled_slots)
             generation = gallery.generation + 1
             connection.execute(update(SegmentRow).where(SegmentRow.gallery_uid == uid).values(generation=generation))
             connection.execute(
@@ -58,7 +58,7 @@ class SwitchRecords:
                 .values(
                     key_version=str(move.target),
                     generation=generation,
-                    template_bytes=_template_bytes(connection, uid),
+                    template_bytes=total_template_bytes(connection, uid),
                 )
             )
             connection.execute(update(MoveRow).where(MoveRow.gallery_uid == uid).values(closed_until_us=0))
@@ -89,7 +89,7 @@ def _switch_rows(connection: Connection, move: Move) -> None:
     )
 
 
-def _switch_blob(connection: Connection, move: Move, segment: int) -> int:
+def switch_blob(connection: Connection, move: Move, segment: int) -> int:
     """Refer to the new blob, if the segment has one; answers how many of its slots that fills."""
     uid = move.gallery.uid
     moved = connection.execute(
@@ -138,7 +138,7 @@ def _switch_blob(connection: Connection, move: Move, segment: int) -> int:
     return len(slots)
 
 
-def _close_gaps(connection: Connection, gallery_uid: int, segment: int, first_free: int) -> None:
+def close_gaps(connection: Connection, gallery_uid: int, segment: int, first_free: int) -> None:
     """Move template rows down into the empty slots behind those of a blob."""
     is_segment = (EnrollmentRow.gallery_uid == gallery_uid) & (EnrollmentRow.segment == segment)
     slots = connection.scalars(
@@ -166,7 +166,8 @@ def _renumber(connection: Connection, gallery_uid: int, segment: int, old: list[
         )
 
 
-def _template_bytes(connection: Connection, gallery_uid: int) -> int:
+def total_template_bytes(connection: Connection, gallery_uid: int) -> int:
+    """How many bytes a gallery's templates have, those in blobs included."""
     rows = select(func.sum(EnrollmentRow.template_bytes)).where(EnrollmentRow.gallery_uid == gallery_uid)
     blobs = select(func.sum(SegmentRow.blob_bytes)).where(SegmentRow.gallery_uid == gallery_uid)
     return sum(int(connection.scalars(query).one() or 0) for query in (rows, blobs))
