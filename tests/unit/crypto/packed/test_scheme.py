@@ -153,3 +153,17 @@ def test_an_answer_takes_few_bytes_per_score(name: str, most_bytes: int, keyring
     )
     assert key.decrypter.decrypt(answer, space, n).shape == (n,)
     assert len(answer) / n <= most_bytes
+
+
+def test_probes_of_both_kinds_do_not_share_a_pass(keyring: Callable[[str], Keyring]) -> None:
+    key, space = keyring("ckks-packed-128"), TemplateSpace(16)
+    (vector,) = unit_vectors(1, 16, 13)
+    encrypted, plain = (
+        key.comparer.prepare_probe(key.encryptor.encrypt(vector, space, use), space, use)
+        for use in (TemplateUse.PROBE, TemplateUse.PLAINTEXT_PROBE)
+    )
+    segments, slots = [key.comparer.new_segment(space)], [np.arange(3)]
+    assert len(key.comparer.search_many([encrypted, encrypted], segments, slots)) == 2
+    assert len(key.comparer.search_many([plain, plain], segments, slots)) == 2
+    with pytest.raises(InvalidArgumentError, match="probes of one kind"):
+        key.comparer.search_many([encrypted, plain], segments, slots)
