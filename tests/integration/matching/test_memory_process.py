@@ -101,6 +101,7 @@ async def growth_of_all_galleries(matcher, keyset, dimension):
     return growth_bytes
 
 
+@pytest.mark.full
 async def test_enrolled_galleries_beyond_the_memory_are_searched_within_the_budget(matcher, keyset):
     dimension = 128
     budgets = {

@@ -1,6 +1,7 @@
 """Searches that wait for the same gallery go over it together, and wait for memory before they take any."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -168,4 +169,23 @@ async def test_who_takes_long_over_the_answers_does_not_keep_the_probe(world):
     await asyncio.sleep(0.01)
     assert room.total_bytes - room.free_bytes == 20 * len(GALLERY)
     await parts.aclose()
+    assert room.free_bytes == room.total_bytes
+
+
+async def test_who_goes_away_while_its_probe_is_expanded_gives_its_memory_back_when_that_has_ended(world, monkeypatch):
+    room, begun, may_end = world.matching.search._room, threading.Event(), threading.Event()
+
+    def prepare_slowly(*_):
+        begun.set()
+        assert may_end.wait(20)
+
+    monkeypatch.setattr(world.comparer, "prepare_probe", prepare_slowly)
+    search = asyncio.create_task(world.scores(PROBES[0]))
+    await until(begun.is_set)
+    search.cancel()
+    await asyncio.sleep(0.02)
+    assert room.free_bytes < room.total_bytes
+    may_end.set()
+    await asyncio.gather(search, return_exceptions=True)
+    assert search.cancelled()
     assert room.free_bytes == room.total_bytes

@@ -8,7 +8,7 @@ import numpy as np
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import PreparedProbe, TemplateComparer
-from veilface.matching.domain.patience import run_patiently
+from veilface.matching.domain.patience import run_patiently, run_to_its_end
 from veilface.matching.domain.records import ImportedSlot, SegmentPlace
 from veilface.matching.domain.search.cost import SearchCost
 from veilface.matching.domain.search.room import Room
@@ -65,7 +65,9 @@ class ImportedComparisons:
         )
         found: dict[ImportedSlot, bytes] = {}
         async with self._room.take(cost.expand_bytes) as share:
-            prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, statement.space, statement.use)
+            prepared = await run_to_its_end(
+                self._compute, comparer.prepare_probe, probe.ciphertext, statement.space, statement.use
+            )
             share.shrink(cost.score_bytes)
             async with aclosing(self._windows.walk(list(snapshots.values()), cost.segment_bytes)) as windows:
                 async for window in windows:

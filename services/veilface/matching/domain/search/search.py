@@ -13,6 +13,7 @@ from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.comparers import Comparers
+from veilface.matching.domain.patience import run_to_its_end
 from veilface.matching.domain.search.cost import SearchCost
 from veilface.matching.domain.search.room import Room, Share
 from veilface.matching.domain.search.scans import GalleryScans
@@ -142,7 +143,8 @@ class GallerySearch:
         if not comparer.supports_search:
             return RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage), 0.0
         begin = time.perf_counter()
-        prepared = await self._compute.run(comparer.prepare_probe, probe.ciphertext, space, probe.statement.use)
+        use = probe.statement.use
+        prepared = await run_to_its_end(self._compute, comparer.prepare_probe, probe.ciphertext, space, use)
         share.shrink(cost.score_bytes)
         return PackedScorer(self._scans, comparer, prepared, share, cost), time.perf_counter() - begin
 
