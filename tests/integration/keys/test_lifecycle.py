@@ -146,7 +146,10 @@ def test_versions_are_rotated_disabled_enabled_and_destroyed(service: Any, make_
     assert operator.UpdateKey(request, timeout=TIMEOUT_S).minimum_version == 2
     assert reason_of(lambda: verify(service, old.verification(0.97))) is Reason.KEY_VERSION_TOO_OLD
     request.key.minimum_version = 1
-    operator.UpdateKey(request, timeout=TIMEOUT_S)
+    request.key.etag = rotated.etag
+    assert reason_of(lambda: operator.UpdateKey(request, timeout=TIMEOUT_S)) is Reason.KEY_CHANGED
+    request.key.etag = operator.GetKey(pb.GetKeyRequest(name="keys/office"), timeout=TIMEOUT_S).etag
+    assert operator.UpdateKey(request, timeout=TIMEOUT_S).etag == rotated.etag
 
     disabled = operator.DisableKeyVersion(pb.DisableKeyVersionRequest(name=first), timeout=TIMEOUT_S)
     assert disabled.state == pb.KeyVersion.STATE_DISABLED

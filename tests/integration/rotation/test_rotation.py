@@ -199,6 +199,44 @@ def test_the_matching_service_killed_at_each_step_goes_on_where_it_was(stack):
     connection.close()
 
 
+def test_services_killed_while_an_imported_segment_moves_leave_no_mixture(stack, searching):
+    stack.import_people(300)
+    for number in range(301, 306):
+        stack.enroll(number)
+    stack.erase(7)
+    stack.rotate_key()
+    present = [number for number in range(1, 306) if number != 7]
+    stack.scores(stack.old)
+    with searching(present) as searches:
+        reports = stack.move()
+        next(reports)
+        # The segment is on its way to the key service, or back.
+        stack.keys.kill()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(reports)
+        stack.keys.start()
+    assert error_from_rpc(caught.value).reason is Reason.DEPENDENCY_UNAVAILABLE
+    assert searches.failures == []
+    assert searches.answers[stack.new] == 0
+    for steps in (1, 2, 3):
+        reports = until_available(lambda: begun(stack.move()))
+        with suppress(StopIteration):
+            for _ in range(steps - 1):
+                next(reports)
+        stack.restart_matching()
+        version = stack.gallery().key_version
+        assert stack.scores(version) == stack.expected(present)
+    assert until_available(lambda: list(stack.move()))[-1].switched
+    assert stack.scores(stack.new) == stack.expected(present)
+    assert stack.stored_versions() == {stack.new: 5}
+
+
+def begun(reports):
+    """The reports of a move behind the first one, which shows that it has begun."""
+    next(reports)
+    return reports
+
+
 def test_only_an_operator_moves_galleries(stack):
     client = gallery_service_pb2_grpc.GalleryServiceStub(stack.matching.channel("client"))
     request = rotation_pb2.RotateGalleryRequest(name=stack.gallery_name, key_version=stack.old)

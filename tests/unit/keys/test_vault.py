@@ -421,6 +421,20 @@ def test_resealing_moves_every_version_to_the_new_master_key(
     moved.open_transform_seed(moved.resolve(NAME))
 
 
+def test_of_two_changes_that_know_the_same_etag_one_is_refused(create: Callable[..., Key], vault: Vault) -> None:
+    read = create()
+    changed = vault.update(NAME, None, KeyPolicy(top_k_limit=7), read.etag)
+    assert changed.etag != read.etag
+    with pytest.raises(FailedPreconditionError) as caught:
+        vault.update(NAME, None, KeyPolicy(top_k_limit=9), read.etag)
+    assert caught.value.reason is Reason.KEY_CHANGED
+    assert vault.get_key(NAME) == changed
+    # A rotation changes neither minimum version nor policy.
+    assert vault.rotate(NAME).etag == changed.etag
+    assert vault.update(NAME, 2, None, changed.etag).etag not in (changed.etag, read.etag)
+    assert vault.update(NAME, None, KeyPolicy(top_k_limit=9)).policy.top_k_limit == 9
+
+
 @pytest.mark.parametrize("position", [0, 12])
 def test_a_damaged_version_is_refused_and_all_others_work(
     create: Callable[..., Key],

@@ -386,6 +386,53 @@ async def test_a_blob_is_moved_twice(imported):
     assert scores == expected(2, 3, 5, factor=4)
 
 
+STEPS = [
+    ("moves", "begin"),
+    ("moves", "unmoved_segments"),
+    ("moves", "add_segment"),
+    ("moves", "unmoved_templates"),
+    ("moves", "add_templates"),
+    ("switches", "switch"),
+    ("moves", "remove_others"),
+]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("store", "step"), STEPS)
+async def test_a_replica_that_dies_at_any_step_leaves_no_mixture_and_another_one_goes_on(
+    imported, make_world, monkeypatch, store, step, moment
+):
+    world = imported.world
+    await world.matching.enrollments.erase(GALLERY.enrollment(2))
+    records = getattr(world.matching.rotation._stores, store)
+    done = getattr(records, step)
+    deaths = []
+
+    def die(*arguments):
+        if moment == "after":
+            done(*arguments)
+        deaths.append(step)
+        raise SystemError
+
+    monkeypatch.setattr(records, step, die)
+    with pytest.raises(SystemError):
+        await rotate(world)
+    assert deaths == [step]
+    other = make_world(world.comparer, blobs=imported.folder)
+    other.reencryption.trust = world.reencryption.trust
+    has_switched = step == "remove_others" or (step, moment) == ("switch", "after")
+    gallery = await other.matching.galleries.get(GALLERY)
+    assert (gallery.key_version == str(TARGET)) is has_switched
+    if has_switched:
+        assert await other.scores(FACE, **NEW) == expected(1, 3, 4, 5, factor=2)
+    else:
+        assert await other.scores(FACE) == expected(1, 3, 4, 5)
+    await rotate(other)
+    assert await other.scores(FACE, **NEW) == expected(1, 3, 4, 5, factor=2)
+    assert count(other, TemplateTable, TemplateTable.key_version == OLD) == 0
+    assert (count(other, MoveRow), count(other, MovedSegmentRow)) == (0, 0)
+
+
 async def compact(world, version=OLD):
     """The reports of one call."""
     async with aclosing(world.matching.rotation.compact(GALLERY, KeyVersionName.parse(version))) as reports:

@@ -60,6 +60,7 @@ def change_from_proto(message: key_service_pb2.UpdateKeyRequest) -> KeyChange:
         name=KeyName.parse(message.key.name),
         minimum_version=message.key.minimum_version if "minimum_version" in paths else None,
         policy=policy_from_proto(message.key.policy) if "policy" in paths else None,
+        etag=message.key.etag or None,
     )
 
 
@@ -95,6 +96,7 @@ def key_to_proto(key: Key) -> key_service_pb2.Key:
         minimum_version=key.minimum_version,
         policy=policy_to_proto(key.policy),
         embedding_transform=key.transformed,
+        etag=key.etag,
     )
 
 

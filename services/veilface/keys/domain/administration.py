@@ -33,11 +33,16 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """What is to change about a key; None leaves it."""
+    """What is to change about a key; None leaves it.
+
+    Attributes:
+        etag: What the key is to have still; None overwrites whatever it has.
+    """
 
     name: KeyName
     minimum_version: int | None
     policy: KeyPolicy | None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class KeyAdministration:
         with self._managed(caller, "update-key", change.name):
             if change.policy is not None:
                 _require_manageable(change.policy, caller)
-            return self._vault.update(change.name, change.minimum_version, change.policy)
+            return self._vault.update(change.name, change.minimum_version, change.policy, change.etag)
 
     def rotate_key(self, caller: str, name: KeyName) -> Key:
         """Make a new primary version."""

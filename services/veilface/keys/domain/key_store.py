@@ -63,8 +63,12 @@ class KeyStore(Protocol):
         """Keys in order of their ids, from the first after this id."""
         ...
 
-    def update(self, key: KeyName, minimum_version: int | None, policy: KeyPolicy | None) -> None:
-        """Change what is not None."""
+    def update(self, key: KeyName, minimum_version: int | None, policy: KeyPolicy | None, etag: str | None) -> None:
+        """Change what is not None.
+
+        Raises:
+            FailedPreconditionError: KEY_CHANGED if an etag is given and the key has another one.
+        """
         ...
 
     def change_state(

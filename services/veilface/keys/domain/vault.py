@@ -170,11 +170,17 @@ class Vault:
         keys = self._store.page(after, limit + 1)
         return keys[:limit], keys[limit - 1].name.key if len(keys) > limit else ""
 
-    def update(self, name: KeyName, minimum_version: int | None, policy: KeyPolicy | None) -> Key:
+    def update(
+        self, name: KeyName, minimum_version: int | None, policy: KeyPolicy | None, etag: str | None = None
+    ) -> Key:
         """Change the minimum version, the policy, or both.
+
+        Args:
+            etag: What the key is to have still; None overwrites whatever it has.
 
         Raises:
             NotFoundError: KEY_NOT_FOUND.
+            FailedPreconditionError: KEY_CHANGED if the key has another etag.
             InvalidArgumentError: INVALID_FIELD if the minimum version is above the primary version.
         """
         key = self.get_key(name)
@@ -183,7 +189,7 @@ class Vault:
                 Reason.INVALID_FIELD,
                 f"the minimum version is 1 to the primary version {key.primary_version}, not {minimum_version}",
             )
-        self._store.update(name, minimum_version, policy)
+        self._store.update(name, minimum_version, policy, etag)
         return self.get_key(name)
 
     def disable(self, name: KeyVersionName) -> Key:

@@ -1,5 +1,6 @@
 """What the vault tells about a key and its versions, and which states a version can be in."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -67,9 +68,19 @@ class Key:
     create_time: datetime
     versions: tuple[KeyVersion, ...]
 
+    @property
+    def etag(self) -> str:
+        """Names what `KeyStore.update` may change: equal as long as nobody changed that."""
+        return etag_of(self.minimum_version, self.policy)
+
     def version(self, number: int) -> KeyVersion | None:
         """The version with this number, if there is one."""
         return next((version for version in self.versions if version.number == number), None)
+
+
+def etag_of(minimum_version: int, policy: KeyPolicy) -> str:
+    """See `Key.etag`."""
+    return hashlib.sha256(f"{minimum_version} {policy.model_dump_json()}".encode()).hexdigest()[:32]
 
 
 def require_usable(key: Key, version: KeyVersion, now: datetime) -> None:

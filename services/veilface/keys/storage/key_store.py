@@ -14,7 +14,7 @@ from veilface.keys.domain.key_store import SealedVersion, StoredVersion
 from veilface.keys.domain.policy import KeyPolicy
 from veilface.keys.domain.resealing import require_same_master_key
 from veilface.keys.domain.sealing import LARGEST_HEADER_BYTES, Purpose, SealContext
-from veilface.keys.domain.versions import Key, KeyVersion, VersionState
+from veilface.keys.domain.versions import Key, KeyVersion, VersionState, etag_of
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import key_material, key_versions, keys
 
@@ -77,7 +77,7 @@ class SqlKeyStore:
             rows = connection.execute(select(keys).where(keys.c.key > after).order_by(keys.c.key).limit(limit)).all()
             return _to_keys(connection, rows)
 
-    def update(self, key: KeyName, minimum_version: int | None, policy: KeyPolicy | None) -> None:
+    def update(self, key: KeyName, minimum_version: int | None, policy: KeyPolicy | None, etag: str | None) -> None:
         """See KeyStore."""
         values: dict[str, Any] = {}
         if minimum_version is not None:
@@ -86,6 +86,8 @@ class SqlKeyStore:
             values["policy"] = policy.model_dump_json()
         if values:
             with self._database.transaction() as connection:
+                if etag is not None:
+                    _require_etag(connection, key, etag)
                 connection.execute(update(keys).where(keys.c.key == key.key).values(**values))
 
     def change_state(
@@ -172,6 +174,15 @@ class SqlKeyStore:
         with self._database.reading() as connection:
             content: bytes | None = connection.execute(statement).scalar_one_or_none()
             return content
+
+
+def _require_etag(connection: Connection, key: KeyName, etag: str) -> None:
+    columns = select(keys.c.minimum_version, keys.c.policy).where(keys.c.key == key.key)
+    row = connection.execute(columns.with_for_update()).one()
+    if etag_of(row.minimum_version, KeyPolicy.model_validate_json(row.policy)) != etag:
+        raise FailedPreconditionError(
+            Reason.KEY_CHANGED, f"{key} was changed by somebody else since its etag was read: read it again"
+        )
 
 
 def _insert_version(connection: Connection, stored: StoredVersion) -> None:

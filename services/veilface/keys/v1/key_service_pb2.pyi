@@ -65,6 +65,7 @@ class Key(_message.Message):
     MINIMUM_VERSION_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     EMBEDDING_TRANSFORM_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"keys/{key}"."""
     scheme: _template_pb2.Scheme.ValueType
@@ -77,6 +78,10 @@ class Key(_message.Message):
     """Versions with a smaller number are refused, whatever their state; at least 1, at most primary_version."""
     embedding_transform: _builtins.bool
     """Whether embeddings pass a secret orthogonal transform before they are encrypted. Every version has its own."""
+    etag: _builtins.str
+    """Changes with the minimum version and the policy. Sent back with an update, it keeps the update from overwriting what
+    somebody else changed meanwhile (AIP-154).
+    """
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyVersion]:
         """Every version, oldest first."""
@@ -101,10 +106,11 @@ class Key(_message.Message):
         minimum_version: _builtins.int = ...,
         policy: _policy_pb2.KeyPolicy | None = ...,
         embedding_transform: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedding_transform", b"embedding_transform", "minimum_version", b"minimum_version", "name", b"name", "policy", b"policy", "primary_version", b"primary_version", "profile", b"profile", "scheme", b"scheme", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedding_transform", b"embedding_transform", "etag", b"etag", "minimum_version", b"minimum_version", "name", b"name", "policy", b"policy", "primary_version", b"primary_version", "profile", b"profile", "scheme", b"scheme", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,7 +255,7 @@ class UpdateKeyRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def key(self) -> Global___Key:
-        """Required. The key: its name and the new values."""
+        """Required. The key: its name and the new values. With its etag FAILED_PRECONDITION if the key was changed since."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
