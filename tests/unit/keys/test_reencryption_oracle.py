@@ -19,7 +19,7 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, TemplateSpace
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
-from veilface.crypto.public.packed.expand import segment_scale
+from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
 from veilface.crypto.public.packed.segment import segment_header, segment_shape
@@ -41,7 +41,7 @@ GUESSED_COEFFICIENTS = 12
 
 def crafted(position: int, sign: int) -> bytes:
     """A segment that is an embedding in every slot exactly if the secret key has this sign at this position."""
-    scale, degree = segment_scale(PROFILE), PROFILE.degree
+    scale, degree = expanded_scale(PROFILE, PROFILE.segment_log_scale), PROFILE.degree
     message = np.full(degree, 1.0)
     message[position] = 0.875
     residues = np.empty((2, PROFILE.segment_limbs, degree), dtype=np.uint32)
