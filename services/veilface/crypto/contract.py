@@ -146,6 +146,11 @@ class TemplateComparer(Protocol):
         """Whether segments exist for this scheme; otherwise 1:N is a loop of 1:1."""
         ...
 
+    @property
+    def plaintext_probes_share_a_pass(self) -> bool:
+        """Whether `search_many` for several plaintext probes costs less than one search after the other."""
+        ...
+
     def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
         """Parse strictly. Raises InvalidCiphertextError on the first thing that is not as it must be."""
         ...

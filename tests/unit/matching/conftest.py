@@ -70,6 +70,7 @@ class PlainComparer:
         self.capacity = capacity
         self.supports_search = supports_search
         self.comparisons = 0
+        self.plaintext_probes_share_a_pass = False
         self.passes = []
         self.probe_counts = []
         self.expanded = 0

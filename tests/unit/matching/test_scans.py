@@ -92,6 +92,12 @@ async def test_alone_every_search_loads_them_again(small_world):
     assert small_world.shared.loads == len(PROBES) * SEGMENTS
 
 
+async def test_plaintext_probes_share_a_pass_where_that_costs_less(world):
+    world.comparer.plaintext_probes_share_a_pass = True
+    await search_together(world, use=TemplateUse.PLAINTEXT_PROBE)
+    assert world.comparer.probe_counts == [1, 5]
+
+
 async def test_plaintext_probes_share_the_loads_but_no_pass(small_world):
     await search_together(small_world, use=TemplateUse.PLAINTEXT_PROBE)
     assert small_world.shared.loads == 2 * SEGMENTS

@@ -26,6 +26,7 @@ class TensealComparer:
     """Compares encrypted templates under the evaluation keys of one key version."""
 
     supports_search = False
+    plaintext_probes_share_a_pass = False
 
     def __init__(self, profile: CkksTensealProfile, evaluation_keys: bytes) -> None:
         self.profile = profile

@@ -36,6 +36,7 @@ class PackedComparer:
     """Compares templates under the evaluation keys of one key version. Safe for concurrent use."""
 
     supports_search = True
+    plaintext_probes_share_a_pass = True
 
     def __init__(self, material: PublicMaterial) -> None:
         self.profile = packed_profile(material.profile)

@@ -60,6 +60,7 @@ class PheComparer:
     """Compares encrypted references with plaintext probes under one public key. Safe for concurrent use."""
 
     supports_search = True
+    plaintext_probes_share_a_pass = False
 
     def __init__(self, key: PhePublicKey) -> None:
         self.key = key

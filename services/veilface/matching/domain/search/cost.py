@@ -50,7 +50,7 @@ class SearchCost:
             expand_bytes=later_bytes + is_expanded * _EXPANSION * segment.memory_bytes,
             score_bytes=later_bytes + is_expanded * segment.memory_bytes,
             answer_bytes=answer_bytes,
-            shares_passes=is_expanded,
+            shares_passes=is_expanded or comparer.plaintext_probes_share_a_pass,
         )
 
     @classmethod
