@@ -20,6 +20,8 @@ from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
 from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.models.building import build_pipelines
 from veilface.embedding.settings import DEFAULT_PIPELINE
+from veilface.keys.conversion.policy import policy_to_proto
+from veilface.keys.domain.policy import KeyPolicy, Quotas
 from veilface.keys.domain.thresholds import ThresholdTable
 
 READY_TIMEOUT_S = 240.0
@@ -29,11 +31,21 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Templates:
-    """Every photograph extracted once for each side, under one key."""
+    """Every photograph extracted once for each side, under one key.
+
+    A reference is good for one enrollment: `fresh` extracts a photograph again for another one.
+    """
 
     key: str
     references: Mapping[Path, SignedTemplate]
     probes: Mapping[Path, SignedTemplate]
+    stack: LocalStack
+
+    def fresh(self, photograph: Path) -> SignedTemplate:
+        """Another template of the same face, for an enrollment."""
+        with self.stack.client() as client:
+            (face,) = client.extract(photograph, TemplateUse.REFERENCE, key=self.key).faces
+        return face.template
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,10 @@ def faces() -> LabelledFaces:
 
 @pytest.fixture(scope="session")
 def templates(stack: LocalStack, faces: LabelledFaces) -> Templates:
-    stack.ensure_key("photographs")
+    # Asked about by all tests together, more often than one day of the shipped policy allows.
+    no_quotas = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
+    with stack.client("operator") as operator:
+        operator.keys.create("photographs", policy=policy_to_proto(KeyPolicy(quotas=no_quotas)))
     with stack.client() as client:
 
         def extract(use: TemplateUse) -> dict[Path, SignedTemplate]:
@@ -89,7 +104,7 @@ def templates(stack: LocalStack, faces: LabelledFaces) -> Templates:
                 extracted[faces.photographs[position]] = face.template
             return extracted
 
-        return Templates("photographs", extract(TemplateUse.REFERENCE), extract(TemplateUse.PROBE))
+        return Templates("photographs", extract(TemplateUse.REFERENCE), extract(TemplateUse.PROBE), stack)
 
 
 @pytest.fixture(scope="session")

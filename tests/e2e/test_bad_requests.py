@@ -29,7 +29,7 @@ def gallery(client: VeilfaceClient, faces: LabelledFaces, templates: Templates) 
     # Of its own: the key's policy answers only so many questions about one subject.
     name = f"strict-{uuid.uuid4().hex[:8]}"
     client.galleries.create(name, templates.key)
-    client.enrollments.create(name, templates.references[faces.people[-1][0]], "ada", request_id="first")
+    client.enrollments.create(name, templates.fresh(faces.people[-1][0]), "ada", request_id="first")
     yield name
     # Nothing that a test sent was half-written.
     found = client.galleries.get(name)

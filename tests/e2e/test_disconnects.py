@@ -44,13 +44,12 @@ def channel(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[grpc.
 def test_an_abandoned_enrollment_is_whole_or_absent(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
-    reference = templates.references[faces.photographs[0]]
     stub = gallery_service_pb2_grpc.GalleryServiceStub(channel)
     requests = [
         gallery_service_pb2.EnrollRequest(
             gallery=f"galleries/{gallery}",
             subject_id=f"subject-{number}",
-            template=template_to_proto(reference),
+            template=template_to_proto(templates.fresh(faces.photographs[0])),
             request_id=f"request-{number}",
         )
         for number in range(ATTEMPTS)
@@ -76,7 +75,7 @@ def test_an_abandoned_search_disturbs_nobody(
     channel: grpc.Channel, client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates
 ) -> None:
     photograph = faces.people[-1][0]
-    client.enrollments.create(gallery, templates.references[photograph], "ada", request_id="ada")
+    client.enrollments.create(gallery, templates.fresh(photograph), "ada", request_id="ada")
     stub = matching_service_pb2_grpc.MatchingServiceStub(channel)
     request = matching_service_pb2.SearchGalleryRequest(
         gallery=f"galleries/{gallery}", probe=template_to_proto(templates.probes[photograph])

@@ -17,7 +17,7 @@ def enroll_one_of_each(client: VeilfaceClient, faces: LabelledFaces, templates: 
     enrolled = {}
     for number, photographs in enumerate(faces.people):
         subject = f"person-{number}"
-        client.enrollments.create(GALLERY, templates.references[photographs[0]], subject, request_id=subject)
+        client.enrollments.create(GALLERY, templates.fresh(photographs[0]), subject, request_id=subject)
         enrolled[subject] = photographs[0]
     return enrolled
 

@@ -53,9 +53,7 @@ def wait_until_filled(connection: redis.Redis) -> None:
 def enroll(client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates) -> None:
     client.galleries.create(gallery, templates.key)
     for number, photographs in enumerate(faces.people[-PEOPLE:]):
-        client.enrollments.create(
-            gallery, templates.references[photographs[0]], f"person-{number}", request_id=f"{number}"
-        )
+        client.enrollments.create(gallery, templates.fresh(photographs[0]), f"person-{number}", request_id=f"{number}")
 
 
 def ask(client: VeilfaceClient, gallery: str, faces: LabelledFaces, templates: Templates) -> list[Identification]:
@@ -124,14 +122,14 @@ def test_an_enrollment_that_was_answered_survives_a_kill_at_once(
     stack: LocalStack, faces: LabelledFaces, templates: Templates
 ) -> None:
     gallery = "killed-at-once"
-    photographs = faces.people[-1]
+    reference = templates.fresh(faces.people[-1][0])
     with stack.client() as client:
         client.galleries.create(gallery, templates.key)
-        client.enrollments.create(gallery, templates.references[photographs[0]], "ada", request_id="once")
+        client.enrollments.create(gallery, reference, "ada", request_id="once")
     kill_and_restart("matching")(stack)
     with stack.client() as client:
         (enrollment,) = client.enrollments.list(gallery)
         assert enrollment.subject == "ada"
         # A retry of the same request is answered with the same enrollment.
-        again = client.enrollments.create(gallery, templates.references[photographs[0]], "ada", request_id="once")
+        again = client.enrollments.create(gallery, reference, "ada", request_id="once")
         assert again == enrollment

@@ -37,7 +37,7 @@ class System:
         key: A key that allows probes in the clear.
         strict_key: One of the same scheme that does not.
         gallery: Under `key`, with everybody of `people` enrolled as "person-0", "person-1" and so on.
-        references: A template of each person to enroll.
+        references: The template of each person that is enrolled; each is good for that one enrollment.
         probes: A template of each person to ask about.
         stranger: A template of somebody who is not enrolled, to ask about.
     """
@@ -53,6 +53,11 @@ class System:
     probes: tuple[SignedTemplate, ...]
     stranger: SignedTemplate
     forger: Forger
+
+    def fresh(self, person: int) -> SignedTemplate:
+        """Another template of a person, for another enrollment."""
+        photograph = self.people.references[person]
+        return self.client.extract(photograph, TemplateUse.REFERENCE, key=self.key).faces[0].template
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +137,6 @@ def own_gallery(system: System) -> Iterator[str]:
     """A gallery of this test alone, with the first person enrolled as "ada"."""
     name = f"own-{system.case.profile}"
     system.client.galleries.create(name, system.key)
-    system.client.enrollments.create(name, system.references[0], "ada", request_id="ada")
+    system.client.enrollments.create(name, system.fresh(0), "ada", request_id="ada")
     yield name
     system.client.galleries.delete(name)

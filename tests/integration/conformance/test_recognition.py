@@ -53,8 +53,9 @@ def test_a_stranger_is_not_found(system: System) -> None:
 
 
 def test_an_enrollment_with_the_same_request_id_is_the_same(system: System, own_gallery: str) -> None:
-    first = system.client.enrollments.create(own_gallery, system.references[0], "ada", request_id="again")
-    second = system.client.enrollments.create(own_gallery, system.references[0], "ada", request_id="again")
+    reference = system.fresh(0)
+    first = system.client.enrollments.create(own_gallery, reference, "ada", request_id="again")
+    second = system.client.enrollments.create(own_gallery, reference, "ada", request_id="again")
     assert first.name == second.name
     assert system.client.galleries.get(own_gallery).enrollment_count == 2
 
@@ -73,8 +74,9 @@ def test_what_is_erased_is_not_found(system: System, own_gallery: str) -> None:
 
 
 def test_the_others_are_found_after_one_is_erased(system: System, own_gallery: str) -> None:
-    for number, reference in enumerate(system.references):
-        system.client.enrollments.create(own_gallery, reference, f"person-{number}", request_id=f"person-{number}")
+    for number in range(len(system.references)):
+        name = f"person-{number}"
+        system.client.enrollments.create(own_gallery, system.fresh(number), name, request_id=name)
     system.client.subjects.delete(own_gallery, "ada")
     for number, probe in enumerate(system.probes):
         assert system.client.identify_template(own_gallery, probe).candidates[0].subject == f"person-{number}"
