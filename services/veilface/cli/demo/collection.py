@@ -9,12 +9,13 @@ from pathlib import Path
 
 from veilface.cli.photographs import people_in
 from veilface.common.errors import InvalidArgumentError, Reason
+from veilface.keys.domain.policy import Quotas
 
 PAIR_FILE = "master.csv"
 
-# A key's policy allows 32 answers a day about one reference, and naming one candidate 16 times.
-_MOST_PAIRS_PER_REFERENCE = 30
-_MOST_SEARCHES_PER_PERSON = 12
+# As many as the policy that keys are created with allows on one day.
+_MOST_PAIRS_PER_REFERENCE = Quotas().answers_per_target
+_MOST_SEARCHES_PER_PERSON = Quotas().matches_per_candidate
 
 _DECISIONS = {"yes": True, "no": False}
 

@@ -150,9 +150,7 @@ def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys
 
     def switch(prime: int) -> None:
         scratch = _scratch.arrays(limbs, degree)[2]
-        rotate.switch(
-            state, permutation, prime, keys.keys[level], transforms, constants, digits, scratch, products
-        )
+        rotate.switch(state, permutation, prime, keys.keys[level], transforms, constants, digits, scratch, products)
 
     run_parts([partial(switch, prime) for prime in range(limbs + 1)])
     run_parts([partial(rotate.lift, products, polynomial, limbs, transforms, constants) for polynomial in range(2)])

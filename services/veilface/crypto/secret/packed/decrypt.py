@@ -8,7 +8,14 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
-from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format, weighed_format
+from veilface.crypto.public.packed.scores import (
+    ScoreFormat,
+    read_scores,
+    read_slots,
+    search_format,
+    verify_format,
+    weighed_format,
+)
 from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
@@ -47,6 +54,10 @@ class PackedDecrypter:
         if profile.integer_norm is not None:
             inner = np.rint(inner * profile.integer_norm**2)
         return inner * score_unit(space, profile)
+
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        """See `ScoreDecrypter.slots`."""
+        return read_slots(ciphertext, score_count, self.profile)
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
         if len(ciphertext) >= wire.HEADER_BYTES:
