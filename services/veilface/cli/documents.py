@@ -112,6 +112,7 @@ def identification_document(identification: Identification) -> dict[str, Any]:
         ],
         "threshold_profile": identification.threshold_profile,
         "score_count": identification.score_count,
+        "withheld_candidates": identification.withheld_candidates,
         "search": _statistics(identification.statistics),
         **steps_document(identification.steps),
     }

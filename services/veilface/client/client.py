@@ -362,6 +362,7 @@ class VeilfaceClient:
             candidates=tuple(candidates),
             threshold_profile=ranking.threshold_profile,
             score_count=ranking.score_count,
+            withheld_candidates=ranking.withheld_candidates,
             statistics=result.statistics,
             steps=trail.finished(),
         )

@@ -27,11 +27,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The positions that match, best first."""
+    """The positions that match, best first.
+
+    Attributes:
+        withheld_candidates: How many were left out because they had been named as often as a day allows.
+    """
 
     positions: tuple[Position, ...]
     threshold_profile: str
     score_count: int
+    withheld_candidates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +87,5 @@ class DecisionMaker:
             tuple(Position(each.rank, each.batch_index, each.score_index, each.band) for each in response.candidates),
             response.threshold_profile,
             response.score_count,
+            response.withheld_candidates,
         )

@@ -91,6 +91,8 @@ class Identification:
         candidates: Best first; empty when nobody matches.
         threshold_profile: "{model}/{operating point}"; empty for a gallery without enrollments.
         score_count: How many enrollments were decided on.
+        withheld_candidates: How many of them were left out, whatever their scores, because they had been named as often
+            as the key's policy allows on one day.
         statistics: How the search went.
         steps: What was asked of whom.
     """
@@ -98,5 +100,6 @@ class Identification:
     candidates: tuple[Candidate, ...]
     threshold_profile: str
     score_count: int
+    withheld_candidates: int = 0
     statistics: SearchStatistics
     steps: tuple[Step, ...]

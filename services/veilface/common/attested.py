@@ -46,6 +46,8 @@ from veilface.types.v1 import score_pb2, template_pb2
 LARGEST_SCORE_COUNT = 1 << 20
 LARGEST_BATCH_COUNT = 1 << 20
 LARGEST_GENERATION = 2**63 - 1
+LARGEST_GALLERY_UID = 2**63 - 1
+LARGEST_SEGMENT = 2**31 - 1
 NONCE_BYTES = 16
 
 
@@ -91,6 +93,7 @@ class ScoreStatement:
     """The ticket that the matching service gives out with scores; fields as in the message of the same name.
 
     `gallery` is empty when two templates were compared directly; `subject` is set when one subject was verified.
+    `reference_sha256` is set in 1:1 comparisons, `gallery_uid` and `segment` are in searches.
 
     Raises:
         InvalidArgumentError: MISSING_FIELD, INVALID_FIELD or INVALID_NAME for a value that the message does not allow.
@@ -113,14 +116,15 @@ class ScoreStatement:
     nonce: bytes
     expire_time: datetime
     reference_sha256: bytes = b""
+    gallery_uid: int = 0
+    segment: int = 0
 
     def __post_init__(self) -> None:
         KeyVersionName.parse(self.key_version)
         check_text("profile", self.profile, LONGEST_PROFILE)
         check_text("model", self.model, LONGEST_MODEL)
         self._check_target()
-        if self.reference_sha256:
-            check_length("reference_sha256", self.reference_sha256, DIGEST_BYTES)
+        self._check_counted()
         check_length("probe_sha256", self.probe_sha256, DIGEST_BYTES)
         check_length("ciphertext_sha256", self.ciphertext_sha256, DIGEST_BYTES)
         check_length("nonce", self.nonce, NONCE_BYTES)
@@ -139,8 +143,15 @@ class ScoreStatement:
                 raise InvalidArgumentError(Reason.INVALID_FIELD, "subject is set: a search is not of one subject")
             if str(SubjectName.parse(self.subject).gallery_name) != self.gallery:
                 raise InvalidArgumentError(Reason.INVALID_FIELD, "subject is not of the gallery of the same ticket")
-        if self.reference_sha256 and (self.gallery or self.circuit is Circuit.SEARCH):
-            raise InvalidArgumentError(Reason.INVALID_FIELD, "reference_sha256 is set: it is for direct comparisons")
+
+    def _check_counted(self) -> None:
+        is_search = self.circuit is Circuit.SEARCH
+        if not is_search:
+            check_length("reference_sha256", self.reference_sha256, DIGEST_BYTES)
+        elif self.reference_sha256:
+            raise InvalidArgumentError(Reason.INVALID_FIELD, "reference_sha256 is set: a search has many references")
+        check_range("gallery_uid", self.gallery_uid, int(is_search), LARGEST_GALLERY_UID if is_search else 0)
+        check_range("segment", self.segment, 0, LARGEST_SEGMENT if is_search else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +276,8 @@ def sign_scores(signer: Signer, statement: ScoreStatement, ciphertext: bytes) ->
         subject=statement.subject,
         probe_sha256=statement.probe_sha256,
         reference_sha256=statement.reference_sha256,
+        gallery_uid=statement.gallery_uid,
+        segment=statement.segment,
         ciphertext_sha256=statement.ciphertext_sha256,
         score_count=statement.score_count,
         batch_index=statement.batch_index,
@@ -309,6 +322,8 @@ def verify_scores(
         subject=message.subject,
         probe_sha256=message.probe_sha256,
         reference_sha256=message.reference_sha256,
+        gallery_uid=message.gallery_uid,
+        segment=message.segment,
         ciphertext_sha256=message.ciphertext_sha256,
         score_count=message.score_count,
         batch_index=message.batch_index,

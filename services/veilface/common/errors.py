@@ -81,6 +81,7 @@ class Reason(StrEnum):
     GALLERY_CHANGED = auto()
     GALLERY_MOVING = auto()
     REQUEST_ID_REUSED = auto()
+    TEMPLATE_ENROLLED = auto()
     # Service
     IDENTITY_MISSING = auto()
     IDENTITY_DENIED = auto()

@@ -86,7 +86,9 @@ class ServerSettings(ProcessSettings):
         None, description="the identity that every caller of an insecure server has; without one all are refused"
     )
     research: bool = Field(
-        False, description="true accepts key parameters below 112 bits of security; never where real faces are"
+        False,
+        description="true accepts key parameters below 112 bits of security, and so many operating points that bands "
+        "are nearly scores; never where real faces are",
     )
     drain_timeout_s: float = Field(
         30.0, ge=0, le=3600, description="seconds that running calls may take after a stop signal, 0 to 3600"

@@ -201,6 +201,13 @@ class ScoreDecrypter(Protocol):
         """
         ...
 
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        """The slot of each score of a ciphertext that `decrypt` took, ascending, shape (score_count,); 0 without slots.
+
+        Slots are in the clear: nothing is decrypted.
+        """
+        ...
+
     def wipe(self) -> None:
         """Overwrite the secret key as far as the language allows; the object is useless afterwards."""
         ...

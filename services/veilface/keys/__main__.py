@@ -24,11 +24,13 @@ from veilface.keys.access import DEFAULT_ACCESS
 from veilface.keys.domain.administration import KeyAdministration
 from veilface.keys.domain.alternation import AlternationMonitor
 from veilface.keys.domain.audit import AuditReading
+from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
 from veilface.keys.domain.implausibility import ImplausibilityAlarm
+from veilface.keys.domain.policy import LARGEST_POLICY_THRESHOLDS
 from veilface.keys.domain.reencryption import ReencryptionKeys, ReencryptionMeans
-from veilface.keys.domain.thresholds import ThresholdTable
+from veilface.keys.domain.thresholds import MOST_OPERATING_POINTS, ThresholdTable
 from veilface.keys.domain.vault import Vault
 from veilface.keys.hardening import protect_process_memory, wipe_environment_block
 from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
@@ -103,6 +105,12 @@ async def _main() -> None:
         registry=metrics.registry,
     )
 
+    withheld = Counter(
+        "veilface_keys_withheld_candidates",
+        "Searches decided without candidates that had been named as often as a day allows.",
+        registry=metrics.registry,
+    )
+
     def alarm(caller: str) -> None:
         alternations.inc()
         structlog.get_logger().warning("alternating_answers", actor=caller)
@@ -116,21 +124,25 @@ async def _main() -> None:
         decrypters=decrypters,
         ledger=SqlLedger(database),
         audit=audit,
-        thresholds=ThresholdTable.load(settings.threshold_file),
+        thresholds=ThresholdTable.load(
+            settings.threshold_file, LARGEST_POLICY_THRESHOLDS if settings.research else MOST_OPERATING_POINTS
+        ),
         trust=TrustStore.from_file(settings.trust_store),
         rules=settings.ticket_rules,
         alternation=AlternationMonitor(alarm),
+        budget=CiphertextBudget(settings.open_answers_bytes),
+        on_withheld=withheld.inc,
         clock=_now,
     )
     readiness = Readiness(DATABASE, AUDIT, MASTER_KEY, _KERNELS)
     pool = BoundedPool(settings.workers, settings.queue_size, "keys")
     rules = Rules(
-        KeyAdministration(vault, decrypters, audit),
+        KeyAdministration(vault, decrypters, audit, means.thresholds),
         Decider(means),
         _reencryption(settings, means, _implausibility_alarm(metrics)),
         AuditReading(audit),
     )
-    servicer = KeyServicer(rules, pool, settings.largest_segment_bytes)
+    servicer = KeyServicer(rules, pool, settings.largest_segment_bytes, settings.longest_stream_s)
     registration = Registration(
         key_service_pb2.DESCRIPTOR.services_by_name["KeyService"],
         servicer,

@@ -5,13 +5,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from veilface.common.attested import SignedTemplate, scores_from_proto, template_to_proto
 from veilface.common.chunks import split_into_chunks
-from veilface.common.errors import InvalidArgumentError, PermissionDeniedError, Reason
+from veilface.common.errors import InvalidArgumentError, PermissionDeniedError, Reason, UnavailableError
 from veilface.common.identity import caller_identity
 from veilface.common.interceptor import Context
 from veilface.common.names import KeyName, KeyVersionName, parse_key_or_version
@@ -60,15 +60,17 @@ class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
     Args:
         pool: Runs everything that takes time.
         largest_segment_bytes: The largest packed segment that is taken in.
+        longest_stream_s: How long the batches of one search may take to arrive, in seconds.
     """
 
-    def __init__(self, rules: Rules, pool: BoundedPool, largest_segment_bytes: int) -> None:
+    def __init__(self, rules: Rules, pool: BoundedPool, largest_segment_bytes: int, longest_stream_s: float) -> None:
         self._administration = rules.administration
         self._decider = rules.decider
         self._reencryption = rules.reencryption
         self._audit = rules.audit
         self._pool = pool
         self._largest_segment_bytes = largest_segment_bytes
+        self._longest_stream_s = longest_stream_s
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Context) -> pb.Key:
         new = new_key_from_proto(request)
@@ -141,17 +143,20 @@ class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
     async def DecideIdentification(
         self, request_iterator: AsyncIterator[pb.DecideIdentificationRequest], context: Context
     ) -> pb.DecideIdentificationResponse:
-        identification = self._decider.open_identification(caller_identity())
-        options: pb.IdentificationOptions | None = None
-        async for request in request_iterator:
-            if options is None:
-                options = request.options
-            elif request.HasField("options"):
-                raise InvalidArgumentError(Reason.STREAM_PROTOCOL, "options are set in the first message only")
-            await self._pool.run(self._decider.add, identification, scores_from_proto(request.score_batch))
-        options = options or pb.IdentificationOptions()
-        decision = await self._pool.run(self._decider.identify, identification, options.top_k, options.operating_point)
-        return identification_to_proto(decision)
+        with closing(self._decider.open_identification(caller_identity())) as identification:
+            options: pb.IdentificationOptions | None = None
+            async with self._stream_limit():
+                async for request in request_iterator:
+                    if options is None:
+                        options = request.options
+                    elif request.HasField("options"):
+                        raise InvalidArgumentError(Reason.STREAM_PROTOCOL, "options are set in the first message only")
+                    await self._pool.run(self._decider.add, identification, scores_from_proto(request.score_batch))
+            options = options or pb.IdentificationOptions()
+            decision = await self._pool.run(
+                self._decider.identify, identification, options.top_k, options.operating_point
+            )
+            return identification_to_proto(decision)
 
     async def ReencryptTemplates(
         self, request_iterator: AsyncIterator[reencryption_pb2.ReencryptTemplatesRequest], context: Context
@@ -191,6 +196,18 @@ class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
             return
         for chunk in await self._pool.run(list, split_into_chunks(segment)):
             yield reencryption_pb2.ReencryptTemplatesResponse(segment=chunk)
+
+    @asynccontextmanager
+    async def _stream_limit(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._longest_stream_s):
+                yield
+        except TimeoutError as error:
+            raise UnavailableError(
+                Reason.DEADLINE_EXCEEDED,
+                f"the batches of a search took longer than {self._longest_stream_s:g} s to arrive: search again and "
+                "send them at once",
+            ) from error
 
     @asynccontextmanager
     async def _entered(self, manager: AbstractContextManager[T]) -> AsyncIterator[T]:

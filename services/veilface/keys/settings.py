@@ -63,6 +63,14 @@ class KeysSettings(ServerSettings):
     largest_answer_bytes: int = Field(
         1024 * MEBIBYTE, ge=MEBIBYTE, description="bytes of encrypted scores that one decision may take in"
     )
+    open_answers_bytes: int = Field(
+        2048 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="bytes of encrypted scores that all searches together may hold while their batches arrive",
+    )
+    longest_stream_s: float = Field(
+        300.0, ge=0.1, le=3600, description="seconds that the batches of one search may take to arrive"
+    )
     largest_segment_bytes: int = Field(
         1024 * MEBIBYTE, ge=MEBIBYTE, description="bytes of a packed segment that re-encryption takes in"
     )

@@ -257,10 +257,16 @@ class Comparing:
             "nonce": secrets.token_bytes(16),
             "expire_time": datetime.now(UTC) + timedelta(minutes=5),
         }
-        return [
-            scores_to_proto(self.sign(ciphertext, {**fields, **changes}, counts[index], index))
-            for index, ciphertext in enumerate(ciphertexts)
-        ]
+        is_search = changes["circuit"] is Circuit.SEARCH
+        # Of nobody who was asked about before, unless the test says so.
+        place: dict[str, object] = {"gallery_uid": secrets.randbits(62) + 1} if is_search else {}
+        batches = []
+        for index, ciphertext in enumerate(ciphertexts):
+            own = {"segment": index} if is_search else {"reference_sha256": secrets.token_bytes(32)}
+            batches.append(
+                scores_to_proto(self.sign(ciphertext, {**fields, **place, **own, **changes}, counts[index], index))
+            )
+        return batches
 
     def sign(self, ciphertext: bytes, fields: dict[str, object], count: int, index: int) -> SignedScores:
         digest = hashlib.sha256(ciphertext).digest()

@@ -1,6 +1,7 @@
 """Decisions on real ciphertexts, over real mutual TLS."""
 
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from veilface.common.attested import TemplateStatement, sign_template, template_
 from veilface.common.errors import Reason
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
+from veilface.keys.domain.policy import KeyPolicy
 from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.v1 import key_service_pb2 as pb
 from veilface.types.v1 import score_pb2
@@ -123,13 +125,71 @@ def test_even_a_matcher_cannot_have_a_template_decrypted(running: Any, comparing
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_scores_of_another_key_are_refused(running: Any, comparing: Any, make_comparing: Any) -> None:
+@pytest.fixture(scope="module")
+def other(running: Any, make_comparing: Any) -> Any:
+    """Scores under another key of the same service."""
     running.create_key("other")
-    other = make_comparing(running, running.material("keys/other"), 3)
-    assert verify(running, other.verification(0.97)).decision == pb.DECISION_MATCH
-    crossed = other.verification(0.97, key_version=comparing.material.key_version)
-    # A ticket of a lying matcher: what is decrypted under the wrong key is noise and matches nobody.
-    assert verify(running, crossed).decision == pb.DECISION_NO_MATCH
+    return make_comparing(running, running.material("keys/other"), 3)
+
+
+def test_another_keys_scores_under_a_lying_matchers_ticket_decrypt_to_noise(
+    running: Any, comparing: Any, other: Any
+) -> None:
+    crossed = [other.verification(0.999, key_version=comparing.material.key_version) for _ in range(24)]
+    matches = sum(verify(running, batches).decision == pb.DECISION_MATCH for batches in crossed)
+    # Noise is uniform over a range of 16, of which 0.085 is a match: five of 24 happen once in three million runs.
+    assert matches <= 4
+    assert all(verify(running, other.verification(0.999)).decision == pb.DECISION_MATCH for _ in range(5))
+
+
+def test_a_ticket_of_one_key_is_refused_for_another(running: Any, comparing: Any, other: Any) -> None:
+    (own,), (theirs,) = comparing.verification(0.999), other.verification(0.999)
+    renamed = score_pb2.ScoreStatement.FromString(theirs.statement)
+    renamed.key_version = comparing.material.key_version
+    for reason, batch in (
+        (Reason.BAD_SIGNATURE, score_pb2.ScoreBatch(statement=renamed.SerializeToString())),
+        (Reason.BAD_SIGNATURE, score_pb2.ScoreBatch(statement=own.statement)),
+        (Reason.DIGEST_MISMATCH, score_pb2.ScoreBatch(statement=own.statement, signature=own.signature)),
+    ):
+        batch.ciphertext = theirs.ciphertext
+        if not batch.HasField("signature"):
+            batch.signature.CopyFrom(theirs.signature)
+        with pytest.raises(grpc.RpcError) as caught:
+            verify(running, [batch])
+        assert reason_of(caught.value) is reason
+    assert verify(running, [own]).decision == verify(running, [theirs]).decision == pb.DECISION_MATCH
+
+
+def test_a_candidate_named_often_enough_is_left_out_by_its_slot_in_the_real_ciphertext(
+    running: Any, comparing: Any
+) -> None:
+    gallery = {"gallery_uid": 1}
+    for _ in range(KeyPolicy().quotas.matches_per_candidate):
+        (candidate,) = identify(running, comparing.search([0.1, 0.2], [0.1, 0.2, 0.999], **gallery)).candidates
+        assert (candidate.batch_index, candidate.score_index) == (1, 2)
+    response = identify(running, comparing.search([0.1, 0.97], [0.1, 0.2, 0.999], **gallery), top_k=5)
+    assert [(each.batch_index, each.score_index) for each in response.candidates] == [(0, 1)]
+    assert response.withheld_candidates == 1
+
+
+def test_a_search_whose_batches_do_not_arrive_is_given_up(service: Any, make_comparing: Any) -> None:
+    service.settings["VEILFACE_LONGEST_STREAM_S"] = "0.5"
+    service.start()
+    service.create_key("slow")
+    comparing = make_comparing(service, service.material("keys/slow"), 5)
+    batches = comparing.search([0.1], [0.97])
+    decided = threading.Event()
+
+    def requests() -> Iterator[pb.DecideIdentificationRequest]:
+        yield pb.DecideIdentificationRequest(score_batch=batches[0])
+        decided.wait(TIMEOUT_S)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        service.stub("client").DecideIdentification(requests(), timeout=TIMEOUT_S)
+    decided.set()
+    assert reason_of(caught.value) is Reason.DEADLINE_EXCEEDED
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(identify(service, batches).candidates) == 1
 
 
 def test_a_replay_is_refused(running: Any, comparing: Any) -> None:

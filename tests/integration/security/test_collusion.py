@@ -80,6 +80,7 @@ class Colluders:
             space=SPACE,
             gallery=f"galleries/g{secrets.token_hex(4)}",
             generation=1,
+            gallery_uid=1,
             subject="",
             probe_sha256=secrets.token_bytes(32),
             ciphertext_sha256=hashlib.sha256(ciphertext).digest(),

@@ -53,6 +53,13 @@ def test_identify_ranks_candidates(veilface: Run, fakes: Fakes, photograph: str)
     ]
 
 
+def test_identify_tells_how_many_candidates_were_left_out(veilface: Run, fakes: Fakes, photograph: str) -> None:
+    fakes.matching.segments = [segment(0, "a", 7, ["ada", "bob", "cyd"])]
+    assert veilface("identify", "staff", photograph, "--json").document["withheld_candidates"] == 0
+    fakes.keys.withheld_candidates = 2
+    assert veilface("identify", "staff", photograph, "--json").document["withheld_candidates"] == 2
+
+
 def test_compare_names_both_sides(veilface: Run, fakes: Fakes, photograph: str) -> None:
     document = veilface("compare", photograph, photograph, "--json").document
     assert document["reference"] == document["probe"] == photograph

@@ -111,6 +111,7 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
     decision: int = key_service_pb2.DECISION_MATCH
     positions: tuple[tuple[int, int], ...] = ()
     band: str = ""
+    withheld_candidates: int = 0
     verifications: list[Any] = field(default_factory=list)
     identifications: list[list[Any]] = field(default_factory=list)
     keys: dict[str, Any] = field(default_factory=dict)
@@ -169,7 +170,10 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
             for rank, (batch, score) in enumerate(self.positions, 1)
         ]
         return key_service_pb2.DecideIdentificationResponse(
-            candidates=candidates, threshold_profile=f"{MODEL}/balanced", score_count=6
+            candidates=candidates,
+            threshold_profile=f"{MODEL}/balanced",
+            score_count=6,
+            withheld_candidates=self.withheld_candidates,
         )
 
     def GetAuditHead(self, request: Any, context: Any) -> Any:

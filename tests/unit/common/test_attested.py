@@ -63,7 +63,9 @@ SCORES = ScoreStatement(
     batch_count=3,
     nonce=bytes(range(16)),
     expire_time=NOW + timedelta(minutes=5),
+    reference_sha256=bytes(range(32)),
 )
+SEARCH = {"circuit": Circuit.SEARCH, "subject": "", "reference_sha256": b"", "gallery_uid": 1}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,8 @@ def test_every_scheme_metric_and_use_survives(embedding, trust, scheme, metric, 
     [
         replace(SCORES, subject=""),
         replace(SCORES, subject="", gallery="", generation=0),
-        replace(SCORES, circuit=Circuit.SEARCH, subject=""),
+        replace(SCORES, **SEARCH),
+        replace(SCORES, **SEARCH | {"gallery_uid": 2**63 - 1, "segment": 2**31 - 1}),
     ],
 )
 def test_every_kind_of_ticket_survives(matching, trust, statement):
@@ -197,8 +200,14 @@ def test_signed_bytes_that_are_no_statement_are_an_invalid_argument(embedding, t
         ({"model": "m" * 201}, Reason.INVALID_FIELD),
         ({"model": "a\nb"}, Reason.INVALID_FIELD),
         ({"gallery": "staff"}, Reason.INVALID_NAME),
-        ({"gallery": "", "subject": "", "circuit": Circuit.SEARCH}, Reason.MISSING_FIELD),
-        ({"circuit": Circuit.SEARCH}, Reason.INVALID_FIELD),
+        ({**SEARCH, "gallery": ""}, Reason.MISSING_FIELD),
+        ({**SEARCH, "subject": "galleries/staff/subjects/ann"}, Reason.INVALID_FIELD),
+        ({**SEARCH, "gallery_uid": 0}, Reason.INVALID_FIELD),
+        ({**SEARCH, "segment": -1}, Reason.INVALID_FIELD),
+        ({**SEARCH, "reference_sha256": bytes(32)}, Reason.INVALID_FIELD),
+        ({"reference_sha256": b""}, Reason.MISSING_FIELD),
+        ({"gallery_uid": 1}, Reason.INVALID_FIELD),
+        ({"segment": 1}, Reason.INVALID_FIELD),
         ({"gallery": "galleries/other"}, Reason.INVALID_FIELD),
         ({"probe_sha256": b""}, Reason.MISSING_FIELD),
         ({"probe_sha256": bytes(31)}, Reason.INVALID_FIELD),

@@ -16,6 +16,7 @@ from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace
 from veilface.keys.domain.alternation import AlternationMonitor
 from veilface.keys.domain.audit import AuditEvent, AuditHead, StoredRecord
+from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 from veilface.keys.domain.decide import Decider, DecisionMeans
 from veilface.keys.domain.decrypters import DecrypterCache
 from veilface.keys.domain.master_key import MasterKey
@@ -53,16 +54,19 @@ class FakeKey:
 
 @dataclass
 class PlainDecrypter:
-    """Stands for a scheme: its score ciphertexts are float64 in the clear. Counts what it decrypts."""
+    """Stands for a scheme: its ciphertexts are scores and then slots, as float64 in the clear. Counts decryptions."""
 
     decryptions: int = 0
     is_wiped: bool = False
 
     def decrypt(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
         self.decryptions += 1
-        scores = np.frombuffer(ciphertext, dtype=np.float64)
-        assert scores.size == score_count
-        return scores
+        values = np.frombuffer(ciphertext, dtype=np.float64)
+        assert values.size == 2 * score_count
+        return values[:score_count]
+
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        return np.frombuffer(ciphertext, dtype=np.float64)[score_count:].astype(np.intp)
 
     def wipe(self) -> None:
         self.is_wiped = True
@@ -181,6 +185,12 @@ def alarms() -> list[str]:
 
 
 @pytest.fixture
+def withheld() -> list[bool]:
+    """One for every search that was decided without some of its candidates."""
+    return []
+
+
+@pytest.fixture
 def means(
     vault: Vault,
     database: Database,
@@ -189,6 +199,7 @@ def means(
     clock: Clock,
     decrypter: PlainDecrypter,
     alarms: list[str],
+    withheld: list[bool],
 ) -> DecisionMeans:
     return DecisionMeans(
         vault=vault,
@@ -211,6 +222,8 @@ def means(
         trust=TrustStore({matcher.identity: [matcher.public_key_bytes]}),
         rules=TicketRules(),
         alternation=AlternationMonitor(alarms.append),
+        budget=CiphertextBudget(1 << 30),
+        on_withheld=lambda: withheld.append(True),
         clock=clock,
     )
 
@@ -218,6 +231,22 @@ def means(
 @pytest.fixture
 def decider(means: DecisionMeans) -> Decider:
     return Decider(means)
+
+
+def score_ciphertext(scores: Sequence[float], slots: Sequence[int] | None = None) -> bytes:
+    return np.array([*scores, *(range(len(scores)) if slots is None else slots)], dtype=np.float64).tobytes()
+
+
+def in_search(changes: dict[str, object]) -> dict[str, object]:
+    return {"subject": "", "gallery_uid": 7, "segment": changes.get("batch_index", 0)}
+
+
+def in_comparison(changes: dict[str, object]) -> dict[str, object]:
+    reference = f"reference {changes.get('batch_index', 0)} of ada"
+    return {
+        "subject": "galleries/staff/subjects/ada",
+        "reference_sha256": hashlib.sha256(reference.encode()).digest(),
+    }
 
 
 class Matcher:
@@ -234,8 +263,8 @@ class Matcher:
             for index, scores in enumerate(batches)
         ]
 
-    def batch(self, scores: Sequence[float], **changes: object) -> SignedScores:
-        ciphertext = np.asarray(scores, dtype=np.float64).tobytes()
+    def batch(self, scores: Sequence[float], slots: Sequence[int] | None = None, **changes: object) -> SignedScores:
+        ciphertext = score_ciphertext(scores, slots)
         statement = self.statement(ciphertext, score_count=len(scores), **changes)
         return sign_scores(self.signer, statement, ciphertext)
 
@@ -249,7 +278,7 @@ class Matcher:
             "space": SPACE,
             "gallery": "galleries/staff",
             "generation": 3,
-            "subject": "galleries/staff/subjects/ada" if changes.get("circuit") is not Circuit.SEARCH else "",
+            **(in_search(changes) if changes.get("circuit") is Circuit.SEARCH else in_comparison(changes)),
             "probe_sha256": secrets.token_bytes(32),
             "ciphertext_sha256": hashlib.sha256(ciphertext).digest(),
             "score_count": 1,

@@ -6,15 +6,16 @@ import pytest
 
 from veilface.common.errors import (
     FailedPreconditionError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
     Reason,
     UnavailableError,
 )
 from veilface.common.names import KeyName
-from veilface.crypto.contract import Scheme
+from veilface.crypto.contract import Metric, Scheme
 from veilface.keys.domain.administration import Destruction, KeyAdministration, KeyChange, NewKey
-from veilface.keys.domain.policy import Grant, KeyPolicy, Operation
+from veilface.keys.domain.policy import Grant, KeyPolicy, Operation, ThresholdOverride
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key, VersionState
 
@@ -25,7 +26,7 @@ FIRST = NAME.version(1)
 
 @pytest.fixture
 def administration(means: Any) -> KeyAdministration:
-    return KeyAdministration(means.vault, means.decrypters, means.audit)
+    return KeyAdministration(means.vault, means.decrypters, means.audit, means.thresholds)
 
 
 def granting(operation: Operation, *identities: str) -> KeyPolicy:
@@ -41,6 +42,28 @@ CHANGES: dict[str, Callable[[KeyAdministration], object]] = {
     "destroy-version": lambda keys: keys.destroy_version(OPERATOR, FIRST, Destruction(None, immediately=True)),
     "schedule-destruction": lambda keys: keys.destroy_version(OPERATOR, FIRST, Destruction(None, immediately=False)),
 }
+
+
+def test_a_policy_with_too_many_operating_points_is_refused_at_once(
+    administration: KeyAdministration, create: Callable[..., Key], vault: Vault, audit: Any
+) -> None:
+    create()
+    names = ("strict", "balanced", "lenient", "paranoid")
+    points = [ThresholdOverride(model="m", metric=Metric.COSINE, operating_point=name, threshold=0.5) for name in names]
+    few, many = KeyPolicy(thresholds=tuple(points[:3])), KeyPolicy(thresholds=tuple(points))
+    for ask in (
+        lambda: administration.update_key(OPERATOR, KeyChange(NAME, None, many)),
+        lambda: administration.create_key(
+            OPERATOR, NewKey(KeyName("lobby"), Scheme.CKKS_PACKED, "ckks-packed-128", many, transformed=False)
+        ),
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            ask()
+        assert caught.value.reason is Reason.INVALID_FIELD
+        assert audit.events[-1].outcome == Reason.INVALID_FIELD.value
+    assert vault.get_key(NAME).policy == KeyPolicy()
+    administration.update_key(OPERATOR, KeyChange(NAME, None, few))
+    assert vault.get_key(NAME).policy == few
 
 
 def prepare(vault: Vault, operation: str) -> None:
@@ -88,7 +111,7 @@ def test_without_the_audit_log_nothing_changes(
     create()
     prepare(vault, operation)
     before = vault.get_key(NAME)
-    broken = KeyAdministration(vault, means.decrypters, BrokenAudit())  # type: ignore[arg-type]
+    broken = KeyAdministration(vault, means.decrypters, BrokenAudit(), means.thresholds)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError):
         CHANGES[operation](broken)
     assert vault.get_key(NAME) == before

@@ -1,14 +1,16 @@
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.keys.conftest import score_ciphertext
 
-from veilface.common.attested import Circuit, SignedScores, sign_template
+from veilface.common.attested import Circuit, SignedScores, TemplateStatement, sign_template
 from veilface.common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -23,12 +25,15 @@ from veilface.common.identities import EMBEDDING_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import KeyName, KeyVersionName
 from veilface.common.signing import Signer
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
+from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 from veilface.keys.domain.decide import Decider, DecisionMeans, IdentificationDecision
 from veilface.keys.domain.policy import Grant, KeyPolicy, Operation, Quotas, Release, ThresholdOverride
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
+from veilface.types.v1 import score_pb2
 
 CALLER = "spiffe://veilface/client"
+NO_QUOTAS = KeyPolicy(quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0))
 
 
 @pytest.fixture
@@ -39,10 +44,10 @@ def key(create: Callable[..., Key]) -> Key:
 def identify(
     decider: Decider, batches: list[SignedScores], top_k: int = 1, operating_point: str = ""
 ) -> IdentificationDecision:
-    identification = decider.open_identification(CALLER)
-    for batch in batches:
-        decider.add(identification, batch)
-    return decider.identify(identification, top_k, operating_point)
+    with closing(decider.open_identification(CALLER)) as identification:
+        for batch in batches:
+            decider.add(identification, batch)
+        return decider.identify(identification, top_k, operating_point)
 
 
 def positions(decision: IdentificationDecision) -> list[tuple[int, int]]:
@@ -113,77 +118,104 @@ def test_an_implausibly_large_score_matches_nobody(key: Key, decider: Decider, m
 
 
 class Refusals:
-    """Answers that must be refused, and why."""
+    """Answers that must be refused, and why.
 
-    def __init__(self, matching: Any) -> None:
+    Args:
+        circuit: What the tickets are to be for.
+    """
+
+    def __init__(self, matching: Any, circuit: Circuit = Circuit.VERIFY) -> None:
         self.matching = matching
+        self.circuit = circuit
+
+    def make(self, *scores: float, **changes: object) -> list[SignedScores]:
+        """An answer with one batch for each score."""
+        if self.circuit is Circuit.VERIFY:
+            return self.matching.verification(*scores, **changes)  # type: ignore[no-any-return]
+        return self.matching.search(*([score] for score in scores), **changes)  # type: ignore[no-any-return]
+
+    def other_signer(self, identity: str) -> "Refusals":
+        other = type(self.matching)(Signer.generate(identity), self.matching.clock)
+        return Refusals(other, self.circuit)
 
     def unsigned(self) -> list[SignedScores]:
-        (good,) = self.matching.verification(0.99)
+        (good,) = self.make(0.99)
         return [replace(good, signature=replace(good.signature, value=bytes(64)))]
 
     def other_ciphertext(self) -> list[SignedScores]:
-        (good,) = self.matching.verification(0.1)
-        return [replace(good, ciphertext=np.array([0.99]).tobytes())]
+        (good,) = self.make(0.1)
+        return [replace(good, ciphertext=score_ciphertext([0.99]))]
 
     def other_statement(self) -> list[SignedScores]:
-        first, second = (self.matching.verification(score)[0] for score in (0.99, 0.1))
+        first, second = (self.make(score)[0] for score in (0.99, 0.1))
         return [replace(first, statement_bytes=second.statement_bytes, ciphertext=second.ciphertext)]
 
     def unknown_key_of_a_known_matcher(self) -> list[SignedScores]:
-        return type(self.matching)(Signer.generate(MATCHING_IDENTITY), self.matching.clock).verification(0.99)
+        return self.other_signer(MATCHING_IDENTITY).make(0.99)
 
     def other_identity(self) -> list[SignedScores]:
-        return type(self.matching)(Signer.generate("spiffe://veilface/client"), self.matching.clock).verification(0.99)
+        return self.other_signer(EMBEDDING_IDENTITY).make(0.99)
 
     def expired(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, expire_time=self.matching.clock.now - timedelta(seconds=1))
+        return self.make(0.99, expire_time=self.matching.clock.now - timedelta(seconds=1))
 
     def everlasting(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, expire_time=self.matching.clock.now + timedelta(days=1))
+        return self.make(0.99, expire_time=self.matching.clock.now + timedelta(days=1))
 
-    def search_circuit(self) -> list[SignedScores]:
-        return self.matching.search([0.99])
+    def other_circuit(self) -> list[SignedScores]:
+        other = Circuit.SEARCH if self.circuit is Circuit.VERIFY else Circuit.VERIFY
+        return Refusals(self.matching, other).make(0.99)
 
     def first_of_two(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, 0.1)[:1]
+        return self.make(0.99, 0.1)[:1]
 
     def twice_the_same(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, 0.1)[:1] * 2
+        return self.make(0.99, 0.1)[:1] * 2
 
     def mixed_answers(self) -> list[SignedScores]:
-        return [self.matching.verification(0.99, 0.1)[0], self.matching.verification(0.99, 0.1)[1]]
+        return [self.make(0.99, 0.1)[0], self.make(0.99, 0.1)[1]]
 
     def mixed_keys(self) -> list[SignedScores]:
         nonce, probe = secrets.token_bytes(16), secrets.token_bytes(32)
-        first = self.matching.verification(0.9, 0.9, nonce=nonce, probe_sha256=probe)[0]
-        other = "keys/office/versions/2"
-        second = self.matching.verification(0.9, 0.9, nonce=nonce, probe_sha256=probe, key_version=other)[1]
+        first = self.make(0.9, 0.9, nonce=nonce, probe_sha256=probe)[0]
+        second = self.make(0.9, 0.9, nonce=nonce, probe_sha256=probe, key_version="keys/lobby/versions/1")[1]
         return [first, second]
 
-    def nothing(self) -> list[SignedScores]:
-        return []
+    def mixed_versions(self) -> list[SignedScores]:
+        nonce, probe = secrets.token_bytes(16), secrets.token_bytes(32)
+        first = self.make(0.9, 0.9, nonce=nonce, probe_sha256=probe)[0]
+        second = self.make(0.9, 0.9, nonce=nonce, probe_sha256=probe, key_version="keys/office/versions/2")[1]
+        return [first, second]
 
-    def other_key(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, key_version="keys/absent/versions/1")
+    def presented_for_another_key(self) -> list[SignedScores]:
+        return self._renamed("keys/lobby/versions/1")
 
-    def other_version(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, key_version="keys/office/versions/2")
+    def presented_for_another_version(self) -> list[SignedScores]:
+        return self._renamed("keys/office/versions/2")
+
+    def ticket_for_another_keys_scores(self) -> list[SignedScores]:
+        (good,) = self.make(0.99)
+        (other,) = self.make(0.98, key_version="keys/lobby/versions/1")
+        return [replace(good, ciphertext=other.ciphertext)]
+
+    def absent_key(self) -> list[SignedScores]:
+        return self.make(0.99, key_version="keys/absent/versions/1")
+
+    def absent_version(self) -> list[SignedScores]:
+        return self.make(0.99, key_version="keys/office/versions/3")
 
     def other_profile(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, profile="ckks-packed-192")
+        return self.make(0.99, profile="ckks-packed-192")
 
     def other_scheme(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, scheme=Scheme.CKKS_TENSEAL)
+        return self.make(0.99, scheme=Scheme.CKKS_TENSEAL)
 
     def unknown_model(self) -> list[SignedScores]:
-        return self.matching.verification(0.99, model="unknown")
+        return self.make(0.99, model="unknown")
 
     def template_in_place_of_scores(self) -> list[SignedScores]:
-        ciphertext = np.array([0.99]).tobytes()
+        ciphertext = score_ciphertext([0.99])
         embedding = Signer.generate(EMBEDDING_IDENTITY)
-        from veilface.common.attested import TemplateStatement
-
         statement = TemplateStatement(
             key_version="keys/office/versions/1",
             scheme=Scheme.CKKS_PACKED,
@@ -198,9 +230,15 @@ class Refusals:
         return [SignedScores(template.statement_bytes, template.ciphertext, template.signature)]
 
     def template_with_a_real_ticket(self) -> list[SignedScores]:
-        (good,) = self.matching.verification(0.1)
+        (good,) = self.make(0.1)
         (template,) = self.template_in_place_of_scores()
         return [replace(good, ciphertext=template.ciphertext)]
+
+    def _renamed(self, key_version: str) -> list[SignedScores]:
+        (good,) = self.make(0.99)
+        message = score_pb2.ScoreStatement.FromString(good.statement_bytes)
+        message.key_version = key_version
+        return [replace(good, statement_bytes=message.SerializeToString())]
 
 
 REFUSED = {
@@ -211,14 +249,17 @@ REFUSED = {
     "other_identity": (PermissionDeniedError, Reason.UNTRUSTED_SIGNER),
     "expired": (FailedPreconditionError, Reason.TICKET_EXPIRED),
     "everlasting": (FailedPreconditionError, Reason.TICKET_EXPIRED),
-    "search_circuit": (InvalidArgumentError, Reason.WRONG_CIRCUIT),
+    "other_circuit": (InvalidArgumentError, Reason.WRONG_CIRCUIT),
     "first_of_two": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
     "twice_the_same": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
     "mixed_answers": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
     "mixed_keys": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
-    "nothing": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
-    "other_key": (NotFoundError, Reason.KEY_NOT_FOUND),
-    "other_version": (NotFoundError, Reason.KEY_NOT_FOUND),
+    "mixed_versions": (InvalidArgumentError, Reason.TICKET_INCOMPLETE),
+    "presented_for_another_key": (PermissionDeniedError, Reason.BAD_SIGNATURE),
+    "presented_for_another_version": (PermissionDeniedError, Reason.BAD_SIGNATURE),
+    "ticket_for_another_keys_scores": (InvalidArgumentError, Reason.DIGEST_MISMATCH),
+    "absent_key": (NotFoundError, Reason.KEY_NOT_FOUND),
+    "absent_version": (NotFoundError, Reason.KEY_NOT_FOUND),
     "other_profile": (InvalidArgumentError, Reason.WRONG_PARAMETERS),
     "other_scheme": (InvalidArgumentError, Reason.WRONG_PARAMETERS),
     "unknown_model": (FailedPreconditionError, Reason.UNKNOWN_MODEL),
@@ -227,18 +268,43 @@ REFUSED = {
 }
 
 
+@pytest.fixture
+def two_keys(create: Callable[..., Key], vault: Vault) -> None:
+    """The keys "office" and "lobby", both with two versions that can be used, and no quota in the way."""
+    for key_id in ("office", "lobby"):
+        create(key_id, NO_QUOTAS)
+        vault.rotate(KeyName(key_id))
+
+
+def present(decider: Decider, circuit: Circuit, answer: list[SignedScores]) -> None:
+    """Have an answer decided in the way of its circuit."""
+    if circuit is Circuit.VERIFY:
+        decider.verify(CALLER, answer, "")
+    else:
+        identify(decider, answer)
+
+
+@pytest.mark.parametrize("circuit", Circuit)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_refused_before_anything_is_decrypted(
-    key: Key, decider: Decider, matching: Any, decrypter: Any, audit: Any, name: str
+    two_keys: None, decider: Decider, matching: Any, decrypter: Any, audit: Any, name: str, circuit: Circuit
 ) -> None:
     error, reason = REFUSED[name]
+    refusals = Refusals(matching, circuit)
     with pytest.raises(error) as caught:
-        decider.verify(CALLER, getattr(Refusals(matching), name)(), "")
+        present(decider, circuit, getattr(refusals, name)())
     assert caught.value.reason is reason
     assert decrypter.decryptions == 0
     assert [event.outcome for event in audit.events] == [reason.value]
-    decider.verify(CALLER, matching.verification(0.99), "")
+    present(decider, circuit, refusals.make(0.99))
     assert decrypter.decryptions == 1
+
+
+def test_no_scores_at_all_are_refused(key: Key, decider: Decider) -> None:
+    for circuit in Circuit:
+        with pytest.raises(InvalidArgumentError) as caught:
+            present(decider, circuit, [])
+        assert caught.value.reason is Reason.TICKET_INCOMPLETE
 
 
 def test_a_replayed_answer_is_decided_once(key: Key, decider: Decider, matching: Any, decrypter: Any) -> None:
@@ -251,20 +317,27 @@ def test_a_replayed_answer_is_decided_once(key: Key, decider: Decider, matching:
     assert decrypter.decryptions == 1
 
 
-def test_ten_thousand_forged_and_replayed_tickets_decrypt_nothing(
-    key: Key, decider: Decider, matching: Any, decrypter: Any
+def test_ten_thousand_forged_replayed_and_cross_key_tickets_decrypt_nothing(
+    two_keys: None, decider: Decider, matching: Any, decrypter: Any
 ) -> None:
-    refusals = Refusals(matching)
-    spent = matching.verification(0.99)
-    decider.verify(CALLER, spent, "")
-    decryptions_before = decrypter.decryptions
-    for round_ in range(500):
-        for name in REFUSED:
+    presented = 0
+    for circuit in Circuit:
+        refusals = Refusals(matching, circuit)
+        spent = [refusals.make(0.99, key_version=f"keys/{key_id}/versions/1") for key_id in ("office", "lobby")]
+        for answer in spent:
+            present(decider, circuit, answer)
+        makers = [getattr(refusals, name) for name in REFUSED]
+        for number in range(5000):
+            answer = spent[number % 2] if number % 5 == 0 else makers[number % len(makers)]()
+            assert answer
             with pytest.raises(VeilfaceError):
-                decider.verify(CALLER, spent if round_ % 10 == 0 else getattr(refusals, name)(), "")
-    assert decrypter.decryptions == decryptions_before == 1
-    decider.verify(CALLER, matching.verification(0.99), "")
-    assert decrypter.decryptions == 2
+                present(decider, circuit, answer)
+            presented += 1
+    assert presented == 10_000
+    assert decrypter.decryptions == 4
+    for number, circuit in enumerate(Circuit):
+        present(decider, circuit, Refusals(matching, circuit).make(0.99))
+        assert decrypter.decryptions == 5 + number
 
 
 def test_the_circuit_of_a_verification_is_not_ranked(key: Key, decider: Decider, matching: Any) -> None:
@@ -283,10 +356,59 @@ def test_a_search_with_a_missing_batch_is_refused(key: Key, decider: Decider, ma
 
 
 def test_an_answer_above_the_size_limit_is_refused(key: Key, means: DecisionMeans, matching: Any) -> None:
-    decider = Decider(replace(means, rules=replace(means.rules, largest_answer_bytes=16)))
+    decider = Decider(replace(means, rules=replace(means.rules, largest_answer_bytes=32)))
     with pytest.raises(ResourceExhaustedError):
         decider.verify(CALLER, matching.verification(0.1, 0.2, 0.3), "")
     decider.verify(CALLER, matching.verification(0.1, 0.2), "")
+
+
+def test_searches_that_are_being_sent_share_a_budget_and_give_it_back(
+    key: Key, means: DecisionMeans, matching: Any
+) -> None:
+    decider = Decider(replace(means, budget=CiphertextBudget(40)))
+    waiting = decider.open_identification(CALLER)
+    first, second = matching.search([0.1], [0.99])
+    decider.add(waiting, first)
+    decider.add(waiting, second)
+    other = matching.search([0.99])
+    with pytest.raises(ResourceExhaustedError) as caught:
+        identify(decider, other)
+    assert caught.value.reason is Reason.OVERLOADED
+    assert positions(decider.identify(waiting, 1, "")) == [(1, 0)]
+    waiting.close()
+    waiting.close()
+    assert positions(identify(decider, other)) == [(0, 0)]
+
+
+def test_nothing_is_held_for_a_search_that_was_given_up(key: Key, means: DecisionMeans, matching: Any) -> None:
+    budget = CiphertextBudget(100)
+    decider = Decider(replace(means, budget=budget))
+    given_up = decider.open_identification(CALLER)
+    first, second = matching.search([0.1], [0.99])
+    decider.add(given_up, first)
+    assert budget.held_bytes == 16
+    given_up.close()
+    with pytest.raises(InvalidArgumentError):
+        decider.add(given_up, second)
+    assert budget.held_bytes == 0
+
+
+def test_an_answer_that_expires_while_it_arrives_is_refused_and_stays_spent(
+    key: Key, means: DecisionMeans, matching: Any, clock: Any, decrypter: Any
+) -> None:
+    decider = Decider(means)
+    batches = matching.search([0.1], [0.99])
+    in_time, late = (decider.open_identification(CALLER) for _ in range(2))
+    for identification in (in_time, late):
+        for batch in batches:
+            decider.add(identification, batch)
+    assert positions(decider.identify(in_time, 1, "")) == [(1, 0)]
+    clock.advance(timedelta(hours=3))
+    means.ledger.forget(clock() - timedelta(hours=1), clock().date() - timedelta(days=2))
+    with pytest.raises(FailedPreconditionError) as caught:
+        decider.identify(late, 1, "lenient")
+    assert caught.value.reason is Reason.TICKET_EXPIRED
+    assert decrypter.decryptions == 2
 
 
 def test_a_version_disabled_a_moment_ago_decides_nothing(
@@ -368,13 +490,40 @@ def test_verifications_and_identifications_share_the_quota_of_a_caller(
         identify(decider, matching.search([0.1]))
 
 
-def test_the_quota_of_a_subject_counts_all_callers(create: Callable[..., Key], decider: Decider, matching: Any) -> None:
+def test_the_quota_of_a_reference_counts_all_callers(
+    create: Callable[..., Key], decider: Decider, matching: Any, decrypter: Any
+) -> None:
     create(policy=KeyPolicy(quotas=Quotas(answers_per_target=2)))
     decider.verify(CALLER, matching.verification(0.1), "")
     decider.verify("spiffe://veilface/door", matching.verification(0.1), "")
+    for score in (0.1, 0.99):
+        with pytest.raises(ResourceExhaustedError):
+            decider.verify("spiffe://veilface/gate", matching.verification(score), "")
+    assert decrypter.decryptions == 2
+    decider.verify(CALLER, matching.verification(0.1, reference_sha256=bytes(32)), "")
+
+
+def test_a_reference_has_one_quota_under_every_name_and_in_direct_comparisons(
+    create: Callable[..., Key], decider: Decider, matching: Any
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(answers_per_target=3)))
+    decider.verify(CALLER, matching.verification(0.1), "")
+    elsewhere = {"gallery": "galleries/guests", "subject": "galleries/guests/subjects/eve"}
+    decider.verify(CALLER, matching.verification(0.1, **elsewhere), "")
+    directly = {"gallery": "", "subject": "", "generation": 0}
+    decider.verify(CALLER, matching.verification(0.1, **directly), "")
+    for names in ({}, elsewhere, directly):
+        with pytest.raises(ResourceExhaustedError):
+            decider.verify(CALLER, matching.verification(0.1, **names), "")
+
+
+def test_a_subject_is_refused_as_soon_as_one_of_its_references_is_used_up(
+    create: Callable[..., Key], decider: Decider, matching: Any
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(answers_per_target=1)))
+    decider.verify(CALLER, matching.verification(0.1), "")
     with pytest.raises(ResourceExhaustedError):
-        decider.verify("spiffe://veilface/gate", matching.verification(0.1), "")
-    decider.verify(CALLER, matching.verification(0.1, subject="galleries/staff/subjects/bob"), "")
+        decider.verify(CALLER, matching.verification(0.1, 0.1), "")
 
 
 def test_the_quota_of_a_candidate_counts_matches_only(
@@ -382,12 +531,90 @@ def test_the_quota_of_a_candidate_counts_matches_only(
 ) -> None:
     create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=2)))
     for _ in range(5):
-        identify(decider, matching.search([0.1, 0.2]))
+        assert identify(decider, matching.search([0.1, 0.2])).withheld_candidates == 0
     for _ in range(2):
-        identify(decider, matching.search([0.1, 0.99]))
+        decision = identify(decider, matching.search([0.1, 0.99]))
+        assert (positions(decision), decision.withheld_candidates) == ([(0, 1)], 0)
+    decision = identify(decider, matching.search([0.99, 0.99]))
+    assert (positions(decision), decision.withheld_candidates) == ([(0, 0)], 1)
+
+
+def test_an_answer_does_not_depend_on_the_scores_of_candidates_that_are_used_up(
+    create: Callable[..., Key], decider: Decider, matching: Any
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=1)))
+    identify(decider, matching.search([0.1, 0.99], slots=[4, 5]))
+    answers = [
+        identify(decider, matching.search([score, *others], slots=[5, 8, 9]), top_k=top_k)
+        for score in (-1.0, 0.5, 0.929, 0.931, 0.97, 1.0)
+        for others, top_k in (([0.2, 0.3], 1), ([0.2, 0.3], 5))
+    ]
+    assert {(each.candidates, each.withheld_candidates) for each in answers} == {((), 1)}
+    # Somebody less alike is named just as if the used up one had not been there.
+    for slot, score in enumerate((0.1, 0.999), start=100):
+        assert positions(identify(decider, matching.search([score, 0.95], slots=[5, slot]))) == [(0, 1)]
+
+
+def test_a_candidate_is_counted_by_its_slot_wherever_it_is_in_the_answer(
+    create: Callable[..., Key], decider: Decider, matching: Any
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=1)))
+    identify(decider, matching.search([0.1], [0.1, 0.2, 0.99], slots=None))
+    # Those before it were erased, and an empty segment is left out: slot 2 of segment 1 is now the first of all.
+    decision = identify(decider, matching.search([0.99, 0.95], slots=[2, 3], segment=1))
+    assert (positions(decision), decision.withheld_candidates) == ([(0, 1)], 1)
+
+
+@pytest.mark.parametrize("changed", [{"gallery_uid": 8}, {"gallery": "galleries/guests"}, {"segment": 1}])
+def test_galleries_and_segments_are_counted_apart(
+    create: Callable[..., Key], decider: Decider, matching: Any, changed: dict[str, object]
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=1)))
+    identify(decider, matching.search([0.99]))
+    assert identify(decider, matching.search([0.99])).candidates == ()
+    assert positions(identify(decider, matching.search([0.99], **changed))) == [(0, 0)]
+
+
+def test_a_candidate_that_another_answer_uses_up_meanwhile_is_left_out_as_if_it_did_not_match(
+    create: Callable[..., Key], means: DecisionMeans, matching: Any
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=1)))
+
+    class Overtaken:
+        """A ledger that another replica writes to between reading and counting."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(means.ledger, name)
+
+        def used_up(self, *arguments: Any) -> frozenset[str]:
+            found = means.ledger.used_up(*arguments)
+            identify(Decider(means), matching.search([0.99, 0.2]))
+            return found
+
+    overtaken = Decider(replace(means, ledger=Overtaken()))  # type: ignore[arg-type]
+    decision = identify(overtaken, matching.search([0.99, 0.95]))
+    assert (positions(decision), decision.withheld_candidates) == ([(0, 1)], 0)
+
+
+def test_a_search_without_used_up_candidates_is_recorded_as_such(
+    create: Callable[..., Key], decider: Decider, matching: Any, audit: Any, withheld: list[bool]
+) -> None:
+    create(policy=KeyPolicy(quotas=Quotas(matches_per_candidate=1)))
+    for score in (0.99, 0.99, 0.1):
+        identify(decider, matching.search([score]))
+    assert [event.outcome for event in audit.events] == ["ALLOWED", "ALLOWED_IN_PART", "ALLOWED_IN_PART"]
+    assert withheld == [True, True]
+
+
+def test_a_banded_key_answers_half_as_often(create: Callable[..., Key], decider: Decider, matching: Any) -> None:
+    quotas = Quotas(answers_per_target=4, matches_per_candidate=3)
+    create(policy=KeyPolicy(quotas=quotas, release=Release.BANDED))
+    for _ in range(2):
+        decider.verify(CALLER, matching.verification(0.1), "")
+        assert identify(decider, matching.search([0.99])).candidates
     with pytest.raises(ResourceExhaustedError):
-        identify(decider, matching.search([0.1, 0.99]))
-    identify(decider, matching.search([0.99, 0.1]))
+        decider.verify(CALLER, matching.verification(0.1), "")
+    assert identify(decider, matching.search([0.99])).withheld_candidates == 1
 
 
 def test_a_refused_quota_does_not_spend_the_ticket(
@@ -435,6 +662,47 @@ def test_feeling_along_the_threshold_raises_the_alarm(
     for step in range(20):
         decider.verify(CALLER, matching.verification(0.93 + (0.003 if step % 2 else -0.003)), "")
     assert set(alarms) == {CALLER}
+
+
+@pytest.mark.parametrize("between", [0, 1, 2])
+def test_other_probes_in_between_hide_no_feeling_along_the_threshold(
+    create: Callable[..., Key], decider: Decider, matching: Any, alarms: list[str], between: int
+) -> None:
+    create(policy=NO_QUOTAS)
+    for step in range(12):
+        decider.verify(CALLER, matching.verification(0.93 + (0.003 if step % 2 else -0.003)), "")
+        for _ in range(between if step < 10 else 0):
+            decider.verify(CALLER, matching.verification(0.2), "")
+    assert alarms == [CALLER]
+
+
+def test_feeling_along_the_threshold_by_searching_raises_the_alarm(
+    create: Callable[..., Key], decider: Decider, matching: Any, alarms: list[str]
+) -> None:
+    create(policy=NO_QUOTAS)
+    for step in range(12):
+        identify(decider, matching.search([0.1], [0.2, 0.93 + (0.003 if step % 2 else -0.003)]))
+    assert alarms == [CALLER]
+
+
+def test_searches_that_find_different_people_raise_no_alarm(
+    create: Callable[..., Key], decider: Decider, matching: Any, alarms: list[str]
+) -> None:
+    create(policy=NO_QUOTAS)
+    for step in range(60):
+        scores = np.full(60, 0.2)
+        scores[step] = 0.93 + (0.003 if step % 2 else -0.003)
+        identify(decider, matching.search(scores))
+    assert alarms == []
+
+
+def test_one_odd_answer_among_many_raises_no_alarm(
+    create: Callable[..., Key], decider: Decider, matching: Any, alarms: list[str]
+) -> None:
+    create(policy=NO_QUOTAS)
+    for step in range(30):
+        decider.verify(CALLER, matching.verification(0.929 if step == 10 else 0.935), "")
+    assert alarms == []
 
 
 def test_ordinary_answers_raise_no_alarm(

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from veilface.common.errors import FailedPreconditionError, Reason, ResourceExhaustedError
 from veilface.common.names import KeyName
-from veilface.keys.domain.ledger import Charge, OneTimeTicket, QuotaKind, pseudonym
+from veilface.keys.domain.ledger import Charge, ChargeGroup, OneTimeTicket, QuotaKind, pseudonym
 from veilface.keys.storage.database import Database
 from veilface.keys.storage.ledger import SqlLedger
 from veilface.keys.storage.tables import quota_counters, spent_nonces
@@ -140,6 +140,53 @@ def test_keys_kinds_callers_and_days_are_counted_apart(ledger: SqlLedger, other:
     ledger.spend(key, None, [own], day)
     with pytest.raises(ResourceExhaustedError):
         ledger.spend(KEY, None, [charge(1)], DAY)
+
+
+def match(counted: str, limit: int = 2) -> Charge:
+    return Charge(QuotaKind.MATCHES_PER_CANDIDATE, counted, limit)
+
+
+def test_a_claim_counts_all_or_says_what_does_not_fit(ledger: SqlLedger, other_replica: SqlLedger) -> None:
+    assert ledger.claim(KEY, [match("a/0/1"), match("a/0/2")], DAY) == frozenset()
+    assert other_replica.claim(KEY, [match("a/0/1")], DAY) == frozenset()
+    assert ledger.claim(KEY, [match("a/0/1"), match("a/0/2"), match("a/0/3")], DAY) == {"a/0/1"}
+    # The other two were not counted by the claim that failed.
+    assert ledger.claim(KEY, [match("a/0/2"), match("a/0/3")], DAY) == frozenset()
+    assert ledger.claim(KEY, [match("a/0/2"), match("a/0/3")], DAY) == {"a/0/2"}
+
+
+def test_a_claim_without_limits_counts_nothing(ledger: SqlLedger, database: Database) -> None:
+    assert ledger.claim(KEY, [match("a/0/1", limit=0)], DAY) == frozenset()
+    with database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(quota_counters)).scalar_one() == 0
+
+
+def test_what_is_used_up_is_told_by_group_limit_key_kind_and_day(ledger: SqlLedger) -> None:
+    for counted, times in (("a/0/1", 2), ("a/0/2", 1), ("a/7/1", 2), ("ab/0/1", 2)):
+        for _ in range(times):
+            ledger.claim(KEY, [match(counted)], DAY)
+    ledger.spend(KEY, None, [Charge(QuotaKind.ANSWERS_PER_TARGET, "a/0/9", 1)], DAY)
+    kind = QuotaKind.MATCHES_PER_CANDIDATE
+    assert ledger.used_up(KEY, ChargeGroup(kind, "a/", 2), DAY) == {"a/0/1", "a/7/1"}
+    assert ledger.used_up(KEY, ChargeGroup(kind, "a/", 1), DAY) == {"a/0/1", "a/0/2", "a/7/1"}
+    assert ledger.used_up(KEY, ChargeGroup(kind, "a/", 3), DAY) == frozenset()
+    assert ledger.used_up(KeyName("lobby"), ChargeGroup(kind, "a/", 2), DAY) == frozenset()
+    assert ledger.used_up(KEY, ChargeGroup(kind, "a/", 2), DAY + timedelta(days=1)) == frozenset()
+
+
+def test_a_race_of_claims_names_a_candidate_as_often_as_its_limit(ledger: SqlLedger, other_replica: SqlLedger) -> None:
+    outcomes: list[bool] = []
+
+    def claim(replica: SqlLedger) -> None:
+        for _ in range(10):
+            outcomes.append(not replica.claim(KEY, [match("a/0/1", 7), match("a/0/2", 7)], DAY))
+
+    threads = [threading.Thread(target=claim, args=(replica,)) for replica in (ledger, other_replica)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sum(outcomes), len(outcomes)) == (7, 20)
 
 
 def test_only_what_is_old_is_forgotten(ledger: SqlLedger, database: Database, clock: Any) -> None:

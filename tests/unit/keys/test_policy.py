@@ -43,6 +43,15 @@ def test_a_quota_of_zero_is_no_limit_and_one_not_set_is_the_shipped_limit() -> N
     assert policy.quotas == Quotas(answers_per_caller=0)
 
 
+def test_bands_halve_every_limit_of_answers_and_no_limit_stays_none() -> None:
+    quotas = Quotas(answers_per_caller=5, answers_per_target=0, matches_per_candidate=1, reencryptions_per_caller=6)
+    assert KeyPolicy(quotas=quotas).quotas_in_force == quotas
+    halved = KeyPolicy(quotas=quotas, release=Release.BANDED).quotas_in_force
+    assert halved == Quotas(
+        answers_per_caller=3, answers_per_target=0, matches_per_candidate=1, reencryptions_per_caller=6
+    )
+
+
 def test_an_operation_without_a_grant_is_open() -> None:
     KeyPolicy().require_granted(Operation.VERIFY, "spiffe://veilface/anybody")
 

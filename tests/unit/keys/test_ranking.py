@@ -61,6 +61,11 @@ def test_a_million_scores_are_ranked_as_a_full_sort_would() -> None:
     assert best_matches(scores, Metric.COSINE, 0.5, 10).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(("metric", "expected"), [(Metric.COSINE, 0.9), (Metric.SQUARED_EUCLIDEAN, 0.1)])
-def test_the_most_alike_score_depends_on_the_metric(metric: Metric, expected: float) -> None:
-    assert most_alike(np.array([0.5, 0.9, 0.1]), metric) == expected
+@pytest.mark.parametrize(("metric", "expected"), [(Metric.COSINE, 1), (Metric.SQUARED_EUCLIDEAN, 2)])
+def test_the_most_alike_score_depends_on_the_metric(metric: Metric, expected: int) -> None:
+    assert most_alike(np.array([0.5, 0.9, 0.1, np.nan]), metric) == expected
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_of_no_scores_none_is_most_alike(metric: Metric) -> None:
+    assert most_alike(np.array([np.nan, np.nan]), metric) is None

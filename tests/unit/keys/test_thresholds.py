@@ -133,6 +133,39 @@ def test_two_thresholds_for_the_same_are_refused() -> None:
         ThresholdTable([own(), own()])
 
 
+def override(operating_point: str, model: str = DLIB, metric: Metric = Metric.COSINE) -> ThresholdOverride:
+    return ThresholdOverride(model=model, metric=metric, operating_point=operating_point, threshold=0.5)
+
+
+def test_a_pipeline_has_three_operating_points_at_most_published_ones_included() -> None:
+    table = ThresholdTable(PUBLISHED)
+    replacing = [override(point) for point in OPERATING_POINTS]
+    table.require_few([*replacing, *(override(f"own-{number}", "new") for number in range(3))])
+    with pytest.raises(InvalidArgumentError) as caught:
+        table.require_few([*replacing, override("paranoid")])
+    assert caught.value.reason is Reason.INVALID_FIELD
+    with pytest.raises(InvalidArgumentError):
+        table.require_few([override(f"own-{number}", "new") for number in range(4)])
+    table.require_few([override(f"own-{number}", "new", metric) for number in range(3) for metric in Metric])
+
+
+def test_nothing_is_decided_with_more_operating_points_than_three() -> None:
+    table = ThresholdTable(PUBLISHED)
+    with pytest.raises(FailedPreconditionError) as caught:
+        table.resolve(DLIB, Metric.COSINE, "", [override("paranoid")])
+    assert caught.value.reason is Reason.POLICY_DENIED
+    assert table.resolve(DLIB, Metric.COSINE, "", [override("strict")]).value == 0.925
+
+
+def test_a_file_with_a_fourth_operating_point_is_refused_unless_the_service_is_for_research() -> None:
+    points = [own(f"own-{number}", 0.1 * number) for number in range(1, 5)]
+    with pytest.raises(ConfigurationError):
+        ThresholdTable(points)
+    ThresholdTable(points[:3])
+    many = ThresholdTable(points, most_points=256)
+    assert len(many.resolve("m", Metric.SQUARED_EUCLIDEAN, "own-4", ()).bands) == 4
+
+
 def test_a_threshold_is_a_finite_number() -> None:
     with pytest.raises(ValueError, match="finite"):
         own(value=float("nan"))

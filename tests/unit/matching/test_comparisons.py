@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from veilface.common.errors import (
     Reason,
 )
 from veilface.common.names import GalleryName
+from veilface.matching.domain.enrollments import NewEnrollment
 
 STAFF = GalleryName("staff")
 ANNA = np.array([1.0, 0.0, 0.0, 0.0])
@@ -49,6 +52,19 @@ async def test_a_probe_is_compared_with_every_enrollment_of_a_subject(world):
     assert [(ticket.batch_index, ticket.batch_count) for ticket in tickets] == [(0, 2), (1, 2)]
     assert len({ticket.nonce for ticket in tickets}) == 1
     assert {ticket.subject for ticket in tickets} == {"galleries/staff/subjects/anna"}
+
+
+async def test_every_way_to_compare_with_a_template_names_its_digest(world):
+    template = world.embedder.reference(ANNA)
+    made = await world.matching.enrollments.enroll(NewEnrollment(STAFF.subject("anna"), {}, "r", template))
+    probe = world.embedder.probe(PROBE)
+    digest = hashlib.sha256(template.ciphertext).digest()
+    for target in (template, made.name, made.subject):
+        (batch,) = await world.matching.comparisons.compare(probe, target)
+        assert world.ticket(batch).reference_sha256 == digest
+    other = await world.enroll("ben", BEN)
+    (batch,) = await world.matching.comparisons.compare(probe, other.name)
+    assert world.ticket(batch).reference_sha256 != digest
 
 
 async def test_an_erased_enrollment_is_not_compared_with(world):

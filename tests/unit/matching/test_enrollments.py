@@ -5,7 +5,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from veilface.common.attested import SignedTemplate, verify_template
+from veilface.common.attested import SignedTemplate, sign_template, verify_template
 from veilface.common.errors import (
     AlreadyExistsError,
     DataLossError,
@@ -116,8 +116,73 @@ async def test_a_late_retry_does_not_bring_an_erased_enrollment_back(world):
         await enroll_template(world, template)
     assert caught.value.reason is Reason.ENROLLMENT_NOT_FOUND
     assert await counts(world) == (0, 0, 0)
-    again = await enroll_template(world, template, request_id="r2")
+    again = await enroll_template(world, world.embedder.reference(-ANNA), request_id="r2")
     assert again.name.enrollment == 2
+
+
+async def enrolled_before(world, subject, template):
+    with pytest.raises(AlreadyExistsError) as caught:
+        await world.matching.enrollments.enroll(NewEnrollment(subject, {}, "again", template))
+    assert caught.value.reason is Reason.TEMPLATE_ENROLLED
+    return True
+
+
+async def test_a_template_is_good_for_one_enrollment_under_any_name(world):
+    other = GalleryName("other")
+    await world.create(other)
+    template = world.embedder.reference(ANNA)
+    await enroll_template(world, template)
+    for subject in (STAFF.subject("anna"), STAFF.subject("ben"), other.subject("anna")):
+        assert await enrolled_before(world, subject, template)
+    assert await counts(world) == (1, 1, 33)
+    await enroll_template(world, world.embedder.reference(ANNA * 0.99), "ben", "again")
+
+
+async def test_a_template_stays_used_when_its_enrollment_is_erased_or_its_gallery_made_again(world):
+    template = world.embedder.reference(ANNA)
+    made = await enroll_template(world, template)
+    await world.matching.enrollments.erase(made.name)
+    assert await enrolled_before(world, STAFF.subject("anna"), template)
+    await world.matching.galleries.delete(STAFF)
+    await world.create()
+    assert await enrolled_before(world, STAFF.subject("anna"), template)
+
+
+async def test_a_refused_enrollment_does_not_use_its_template_up(world):
+    template = world.embedder.reference(ANNA)
+    await enroll_template(world, template)
+    fresh = world.embedder.reference(BEN)
+    with pytest.raises(AlreadyExistsError) as caught:
+        await enroll_template(world, fresh)
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    await enroll_template(world, fresh, "ben", "r2")
+
+
+async def test_one_template_enrolled_in_two_galleries_at_once_is_enrolled_once(world):
+    other = GalleryName("other")
+    await world.create(other)
+    template = world.embedder.reference(ANNA)
+    outcomes = await asyncio.gather(
+        *(
+            world.matching.enrollments.enroll(NewEnrollment(gallery.subject("anna"), {}, "r", template))
+            for gallery in (STAFF, other) * 4
+        ),
+        return_exceptions=True,
+    )
+    made = {str(each.name) for each in outcomes if not isinstance(each, BaseException)}
+    refused = [each for each in outcomes if isinstance(each, BaseException)]
+    assert len(made) == 1
+    assert {type(each) for each in refused} == {AlreadyExistsError}
+    assert len(refused) == 4
+
+
+async def test_a_template_that_was_moved_from_an_enrolled_one_is_not_enrolled(world):
+    template = world.embedder.reference(ANNA)
+    embedder = world.embedder.signer
+    statement = verify_template(TrustStore({embedder.identity: [embedder.public_key_bytes]}), template)
+    moved = sign_template(world.reencryption.signer, statement, template.ciphertext)
+    assert await enrolled_before(world, STAFF.subject("anna"), moved)
+    await enroll_template(world, template)
 
 
 async def test_a_subject_can_be_enrolled_a_bounded_number_of_times(make_world):

@@ -88,6 +88,22 @@ async def test_the_tickets_of_one_answer_belong_together_and_say_what_was_done(w
     assert world.ticket(again[0].segment.scores).nonce != tickets[0].nonce
 
 
+async def test_tickets_name_the_place_of_their_scores_which_no_erasure_moves(world):
+    await enroll_all(world, vectors(6))
+    before = [world.ticket(part.segment.scores) for part in await world.search(vectors(1)[0])]
+    assert [ticket.segment for ticket in before] == [0, 1]
+    await world.matching.enrollments.erase_subject(STAFF.subject("s2"))
+    for number in (1, 3, 4):
+        await world.matching.enrollments.erase(STAFF.enrollment(number))
+    (after,) = [world.ticket(part.segment.scores) for part in await world.search(vectors(1)[0])]
+    assert (after.batch_index, after.segment, after.gallery_uid) == (0, 1, before[0].gallery_uid)
+    await world.matching.galleries.delete(STAFF)
+    await world.create()
+    await world.enroll("new", vectors(1, seed=5)[0])
+    (again,) = [world.ticket(part.segment.scores) for part in await world.search(vectors(1)[0])]
+    assert again.gallery_uid != after.gallery_uid
+
+
 async def test_directories_name_the_subjects_of_the_scores(world):
     await enroll_all(world, vectors(6))
     await world.matching.enrollments.erase(STAFF.enrollment(2))

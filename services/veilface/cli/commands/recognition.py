@@ -142,6 +142,8 @@ def identify(
         document = {"gallery": gallery, "image": str(image), **identification_document(answer)}
         line = verdict(bool(answer.candidates)).append(f"  {image.name} among {answer.score_count:,}", "default")
         line.append(f"  {answer.threshold_profile}", "dim")
+        if answer.withheld_candidates:
+            line.append(f"  {answer.withheld_candidates:,} left out: named as often as a day allows", "yellow")
         bands = ("band",) if any(candidate.band for candidate in answer.candidates) else ()
         candidates = table("rank", "subject", "enrollment", *bands, right=("rank",))
         for candidate in answer.candidates:

@@ -50,4 +50,5 @@ def identification_to_proto(decision: IdentificationDecision) -> key_service_pb2
         ],
         threshold_profile=decision.threshold_profile,
         score_count=decision.score_count,
+        withheld_candidates=decision.withheld_candidates,
     )

@@ -16,6 +16,7 @@ from veilface.crypto.contract import Scheme
 from veilface.keys.domain.audit import AuditEntry, AuditLog, audited
 from veilface.keys.domain.decrypters import DecrypterCache
 from veilface.keys.domain.policy import KeyPolicy, Operation
+from veilface.keys.domain.thresholds import ThresholdTable
 from veilface.keys.domain.vault import KeyMaterial, Vault
 from veilface.keys.domain.versions import Key, KeyVersion
 
@@ -56,17 +57,22 @@ class Destruction:
 class KeyAdministration:
     """What callers may do with keys apart from decisions."""
 
-    def __init__(self, vault: Vault, decrypters: DecrypterCache, audit: AuditLog) -> None:
+    def __init__(self, vault: Vault, decrypters: DecrypterCache, audit: AuditLog, thresholds: ThresholdTable) -> None:
         self._vault = vault
         self._decrypters = decrypters
         self._audit = audit
+        self._thresholds = thresholds
 
     def create_key(self, caller: str, new: NewKey) -> Key:
         """Make a key with version 1."""
         with audited(self._audit, caller, "create-key", str(new.name)) as entry:
-            _require_manageable(new.policy, caller)
+            self._require_sound(new.policy, caller)
             entry.allow()
             return self._vault.create_key(new.name, new.scheme, new.profile, new.policy, transformed=new.transformed)
+
+    def _require_sound(self, policy: KeyPolicy, caller: str) -> None:
+        _require_manageable(policy, caller)
+        self._thresholds.require_few(policy.thresholds)
 
     def get_key(self, name: KeyName) -> Key:
         """Describe a key."""
@@ -80,7 +86,7 @@ class KeyAdministration:
         """Change the minimum version, the policy, or both."""
         with self._managed(caller, "update-key", change.name):
             if change.policy is not None:
-                _require_manageable(change.policy, caller)
+                self._require_sound(change.policy, caller)
             return self._vault.update(change.name, change.minimum_version, change.policy, change.etag)
 
     def rotate_key(self, caller: str, name: KeyName) -> Key:

@@ -1,34 +1,44 @@
 """An alarm for callers that feel their way along a threshold with nearly the same probe again and again."""
 
-import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 # Photographs of one person differ by far more than this; small steps of a hill climber do not.
 _NEAR_SCORE: Final = 0.02
 _WINDOW: Final = 32
-_ALARM_ALTERNATIONS: Final = 6
-_WATCHED_PAIRS: Final = 10_000
+_ALARM_PAIRS: Final = 6
+_WATCHED_TRAILS: Final = 10_000
 
 
 @dataclass(slots=True)
-class _Trail:
-    scores: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
-    decisions: deque[bool] = field(default_factory=lambda: deque(maxlen=_WINDOW))
-    last_probe_sha256: bytes = b""
+class _Answer:
+    probe_sha256: bytes
+    score: float
+    is_match: bool
+    is_paired: bool = False
+
+    def contradicts(self, other: "_Answer") -> bool:
+        return self.is_match is not other.is_match and abs(self.score - other.score) <= _NEAR_SCORE
+
+
+_Trail = deque[_Answer]
 
 
 class AlternationMonitor:
-    """Counts changes of the answer between near-duplicate probes of one caller against one target.
+    """Counts near-duplicate probes of one caller that got opposite answers about one stored template.
 
-    It only warns: the quotas are what limits an attack. It remembers the latest pairs of caller and target in memory,
-    of this replica alone, and forgets them on a restart. Scores stay inside.
+    Two of the latest 32 answers make a pair if they are opposite and their scores are next to each other; each answer
+    is in one pair at most, so one odd answer among many raises no alarm, and other probes in between hide nothing.
+
+    It only warns: the quotas are what limits an attack. It remembers the latest callers and templates in memory, of
+    this replica alone, and forgets them on a restart. Scores stay inside.
 
     Args:
-        alarm: Called with the caller at most once per 32 answers about one target. Runs on the worker's thread.
+        alarm: Called with the caller when six pairs were seen about one template, which are forgotten then. Runs on the
+            worker's thread.
     """
 
     def __init__(self, alarm: Callable[[str], None]) -> None:
@@ -40,32 +50,28 @@ class AlternationMonitor:
         """Take in one answer.
 
         Args:
-            target: What the probe was compared with, as a pseudonym.
-            score: The best score of the answer.
+            target: The template that the probe was most alike, as a pseudonym.
+            score: Their score.
         """
+        answer = _Answer(probe_sha256, score, is_match)
         with self._lock:
             trail = self._trail(caller, target)
-            if probe_sha256 == trail.last_probe_sha256:
+            if any(probe_sha256 == earlier.probe_sha256 for earlier in trail):
                 return
-            trail.last_probe_sha256 = probe_sha256
-            trail.scores.append(score)
-            trail.decisions.append(is_match)
-            is_alarming = _alternations(trail) >= _ALARM_ALTERNATIONS
+            for earlier in trail:
+                if not earlier.is_paired and answer.contradicts(earlier):
+                    answer.is_paired = earlier.is_paired = True
+                    break
+            trail.append(answer)
+            is_alarming = sum(each.is_paired for each in trail) >= 2 * _ALARM_PAIRS
             if is_alarming:
                 del self._trails[caller, target]
         if is_alarming:
             self._alarm(caller)
 
     def _trail(self, caller: str, target: str) -> _Trail:
-        trail = self._trails.setdefault((caller, target), _Trail())
+        trail = self._trails.setdefault((caller, target), deque(maxlen=_WINDOW))
         self._trails.move_to_end((caller, target))
-        while len(self._trails) > _WATCHED_PAIRS:
+        while len(self._trails) > _WATCHED_TRAILS:
             self._trails.popitem(last=False)
         return trail
-
-
-def _alternations(trail: _Trail) -> int:
-    return sum(
-        before[1] is not after[1] and abs(before[0] - after[0]) <= _NEAR_SCORE
-        for before, after in itertools.pairwise(zip(trail.scores, trail.decisions, strict=True))
-    )

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from veilface.common.errors import DataLossError, InvalidArgumentError, Reason, VeilfaceError
 
 ALLOWED: Final = "ALLOWED"
+ALLOWED_IN_PART: Final = "ALLOWED_IN_PART"
 COMPLETED: Final = "COMPLETED"
 LARGEST_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
@@ -31,7 +32,8 @@ class AuditEvent:
         operation: What was asked for.
         resource: The key or key version; empty if the request did not get that far.
         gallery: The gallery that scores came from; empty if there is none.
-        outcome: "ALLOWED", "COMPLETED" at the end of a long operation, or the reason of the refusal or failure.
+        outcome: "ALLOWED"; "ALLOWED_IN_PART" for a search without those candidates that were named often enough;
+            "COMPLETED" at the end of a long operation; or the reason of the refusal or failure.
         decision_count: How many scores a decision looked at, or how many templates were moved; 0 for everything else.
     """
 
@@ -168,9 +170,9 @@ class AuditEntry:
     decision_count: int = 0
     is_allowed: bool = field(default=False, init=False)
 
-    def allow(self) -> None:
+    def allow(self, outcome: str = ALLOWED) -> None:
         """Record that the operation goes ahead. Call it before the effect, never after."""
-        self._append(ALLOWED)
+        self._append(outcome)
         self.is_allowed = True
 
     def complete(self) -> None:

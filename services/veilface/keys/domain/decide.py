@@ -2,9 +2,12 @@
 
 In this order, each step refusing what fails: tickets, key version, the key's policy, threshold, one-time nonce and
 quotas, audit record. Only then is anything decrypted. Refusals are recorded as well.
+
+No refusal depends on a score: it would be an answer. Candidates of a search that were named often enough are left out
+of it whatever their scores are, and the caller is told how many those are, not whether they would have matched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +15,17 @@ import numpy as np
 from veilface.common.attested import Circuit, SignedScores
 from veilface.common.errors import InvalidArgumentError, PermissionDeniedError, Reason, VeilfaceError
 from veilface.common.signing import TrustStore
+from veilface.crypto.contract import ScoreDecrypter
 from veilface.keys.domain.alternation import AlternationMonitor
-from veilface.keys.domain.audit import AuditEntry, AuditLog, audited
+from veilface.keys.domain.audit import ALLOWED, ALLOWED_IN_PART, AuditEntry, AuditLog, audited
+from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 from veilface.keys.domain.decrypters import DecrypterCache
-from veilface.keys.domain.ledger import Charge, Ledger, OneTimeTicket, QuotaKind, pseudonym
+from veilface.keys.domain.ledger import Charge, ChargeGroup, Ledger, OneTimeTicket, QuotaKind, pseudonym
 from veilface.keys.domain.policy import LARGEST_TOP_K, KeyPolicy, Operation, Release
 from veilface.keys.domain.ranking import Scores, best_matches, matches, most_alike
+from veilface.keys.domain.score_places import ScorePlaces, gallery_prefix
 from veilface.keys.domain.thresholds import ResolvedThreshold, ThresholdTable
-from veilface.keys.domain.tickets import AnswerAssembly, TicketedAnswer, TicketRules, assemble
+from veilface.keys.domain.tickets import AnswerAssembly, TicketedAnswer, TicketedBatch, TicketRules, assemble
 from veilface.keys.domain.vault import Clock, UsableVersion, Vault
 
 DEFAULT_TOP_K = 1
@@ -50,11 +56,17 @@ class RankedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class IdentificationDecision:
-    """The answer to a 1:N search."""
+    """The answer to a 1:N search.
+
+    Attributes:
+        withheld_candidates: How many of those searched were left out because they had been named as often as a day
+            allows. It depends on earlier answers only.
+    """
 
     candidates: tuple[RankedCandidate, ...]
     threshold_profile: str
     score_count: int
+    withheld_candidates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ class DecisionMeans:
     Attributes:
         trust: The public keys of matchers.
         alternation: Watches for callers that feel their way along a threshold.
+        budget: Limits what searches hold while they arrive.
+        on_withheld: Called when a search is decided without some of its candidates.
     """
 
     vault: Vault
@@ -74,6 +88,8 @@ class DecisionMeans:
     trust: TrustStore
     rules: TicketRules
     alternation: AlternationMonitor
+    budget: CiphertextBudget
+    on_withheld: Callable[[], None]
     clock: Clock
 
 
@@ -103,25 +119,26 @@ class Decider:
             usable = self._authorize(entry, answer, Operation.VERIFY)
             policy = usable.key.policy
             threshold = self._threshold(policy, answer, operating_point)
-            target = _target(answer)
-            charges = [_caller_charge(policy, caller)]
-            if target:
-                charges.append(Charge(QuotaKind.ANSWERS_PER_TARGET, target, policy.quotas.answers_per_target))
-            self._spend(usable, answer, charges)
+            limit = policy.quotas_in_force.answers_per_target
+            targets = [_target(batch) for batch in answer.batches]
+            charges = [Charge(QuotaKind.ANSWERS_PER_TARGET, target, limit) for target in sorted(set(targets))]
+            self._spend(usable, answer, [_caller_charge(policy, caller), *charges])
             entry.allow()
-            scores = self._decrypt(usable, answer)
+            with means.decrypters.lease(usable) as decrypter:
+                scores = _decrypt(decrypter, answer)
             is_match = bool(matches(scores, threshold.metric, threshold.value).any())
-            if target:
-                best = most_alike(scores, threshold.metric)
-                means.alternation.observe(caller, target, answer.statement.probe_sha256, best, is_match)
+            best = most_alike(scores, threshold.metric)
+            if best is not None:
+                probe_sha256 = answer.statement.probe_sha256
+                means.alternation.observe(caller, targets[best], probe_sha256, float(scores[best]), is_match)
             return VerificationDecision(is_match, threshold.profile, _band(policy, threshold, scores))
 
     def open_identification(self, caller: str) -> "Identification":
-        """Begin to take in the batches of a 1:N search."""
+        """Begin to take in the batches of a 1:N search. Close it, decided or not."""
         means = self._means
         return Identification(
             AuditEntry(means.audit, caller, Operation.IDENTIFY.value),
-            AnswerAssembly(means.trust, Circuit.SEARCH, means.rules),
+            AnswerAssembly(means.trust, Circuit.SEARCH, means.rules, means.budget),
         )
 
     def add(self, identification: "Identification", signed: SignedScores) -> None:
@@ -152,18 +169,23 @@ class Decider:
             top_k = _checked_top_k(policy, top_k)
             threshold = self._threshold(policy, answer, operating_point)
             self._spend(usable, answer, [_caller_charge(policy, entry.actor)])
-            entry.allow()
-            scores = self._decrypt(usable, answer)
-            positions = best_matches(scores, threshold.metric, threshold.value, top_k)
-            ends = np.cumsum([batch.statement.score_count for batch in answer.batches])
-            candidates = []
-            for position in positions:
-                batch_index = int(np.searchsorted(ends, position, side="right"))
-                score_index = int(position - (ends[batch_index - 1] if batch_index else 0))
-                band = _band(policy, threshold, scores[position : position + 1])
-                candidates.append(RankedCandidate(batch_index, score_index, band))
-            self._charge_candidates(usable, answer, candidates)
-            return IdentificationDecision(tuple(candidates), threshold.profile, answer.score_count)
+            used_up = self._used_up(usable, answer)
+            entry.allow(ALLOWED_IN_PART if used_up else ALLOWED)
+            with means.decrypters.lease(usable) as decrypter:
+                scores = _decrypt(decrypter, answer)
+                places = ScorePlaces(answer, decrypter)
+                withheld = places.positions(used_up)
+                # Forgotten before anything looks at them, so that nothing can depend on them.
+                scores[withheld] = np.nan
+                positions = self._named(usable, places, scores, threshold, top_k)
+                self._observe(entry.actor, answer, places, scores, threshold)
+            if withheld.size:
+                means.on_withheld()
+            candidates = tuple(
+                RankedCandidate(*places.locate(position), _band(policy, threshold, scores[position : position + 1]))
+                for position in positions
+            )
+            return IdentificationDecision(candidates, threshold.profile, answer.score_count, int(withheld.size))
 
     def _authorize(self, entry: AuditEntry, answer: TicketedAnswer, operation: Operation) -> UsableVersion:
         statement = answer.statement
@@ -187,33 +209,42 @@ class Decider:
         )
 
     def _spend(self, usable: UsableVersion, answer: TicketedAnswer, charges: Sequence[Charge]) -> None:
+        now = self._means.clock()
+        answer.require_current(now)
         ticket = OneTimeTicket(answer.signer, answer.statement.nonce, answer.expire_time)
-        self._means.ledger.spend(usable.key.name, ticket, charges, self._means.clock().date())
+        self._means.ledger.spend(usable.key.name, ticket, charges, now.date())
 
-    def _charge_candidates(
-        self, usable: UsableVersion, answer: TicketedAnswer, candidates: Sequence[RankedCandidate]
+    def _used_up(self, usable: UsableVersion, answer: TicketedAnswer) -> frozenset[str]:
+        """The places of the gallery that were named as often as a day allows."""
+        limit = usable.key.policy.quotas_in_force.matches_per_candidate
+        if not limit:
+            return frozenset()
+        group = ChargeGroup(QuotaKind.MATCHES_PER_CANDIDATE, gallery_prefix(answer), limit)
+        return self._means.ledger.used_up(usable.key.name, group, self._means.clock().date())
+
+    def _named(
+        self, usable: UsableVersion, places: ScorePlaces, scores: Scores, threshold: ResolvedThreshold, top_k: int
+    ) -> list[int]:
+        """The positions to name, best first, each counted. Forgets the scores of what others used up meanwhile."""
+        limit = usable.key.policy.quotas_in_force.matches_per_candidate
+        while True:
+            positions = [int(each) for each in best_matches(scores, threshold.metric, threshold.value, top_k)]
+            charges = [
+                Charge(QuotaKind.MATCHES_PER_CANDIDATE, places.name(position), limit) for position in positions if limit
+            ]
+            used_up = self._means.ledger.claim(usable.key.name, charges, self._means.clock().date())
+            if not used_up:
+                return positions
+            scores[places.positions(used_up)] = np.nan
+
+    def _observe(
+        self, caller: str, answer: TicketedAnswer, places: ScorePlaces, scores: Scores, threshold: ResolvedThreshold
     ) -> None:
-        limit = usable.key.policy.quotas.matches_per_candidate
-        gallery = answer.statement.gallery
-        charges = [
-            Charge(
-                QuotaKind.MATCHES_PER_CANDIDATE,
-                pseudonym("candidate", gallery, str(candidate.batch_index), str(candidate.score_index)),
-                limit,
-            )
-            for candidate in candidates
-        ]
-        if charges and limit:
-            self._means.ledger.spend(usable.key.name, None, charges, self._means.clock().date())
-
-    def _decrypt(self, usable: UsableVersion, answer: TicketedAnswer) -> Scores:
-        with self._means.decrypters.lease(usable) as decrypter:
-            return np.concatenate(
-                [
-                    decrypter.decrypt(batch.ciphertext, batch.statement.space, batch.statement.score_count)
-                    for batch in answer.batches
-                ]
-            )
+        best = most_alike(scores, threshold.metric)
+        if best is not None:
+            is_match = bool(matches(scores[best : best + 1], threshold.metric, threshold.value).any())
+            probe_sha256 = answer.statement.probe_sha256
+            self._means.alternation.observe(caller, places.name(best), probe_sha256, float(scores[best]), is_match)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +253,19 @@ class Identification:
 
     entry: AuditEntry
     assembly: AnswerAssembly
+
+    def close(self) -> None:
+        """Forget what arrived."""
+        self.assembly.close()
+
+
+def _decrypt(decrypter: ScoreDecrypter, answer: TicketedAnswer) -> Scores:
+    return np.concatenate(
+        [
+            decrypter.decrypt(batch.ciphertext, batch.statement.space, batch.statement.score_count)
+            for batch in answer.batches
+        ]
+    )
 
 
 def _checked_top_k(policy: KeyPolicy, top_k: int) -> int:
@@ -235,14 +279,12 @@ def _checked_top_k(policy: KeyPolicy, top_k: int) -> int:
 
 
 def _caller_charge(policy: KeyPolicy, caller: str) -> Charge:
-    return Charge(QuotaKind.ANSWERS_PER_CALLER, caller, policy.quotas.answers_per_caller)
+    return Charge(QuotaKind.ANSWERS_PER_CALLER, caller, policy.quotas_in_force.answers_per_caller)
 
 
-def _target(answer: TicketedAnswer) -> str:
-    """Who is asked about: a subject, a gallery, or the reference that the caller brought along."""
-    statement = answer.statement
-    target = statement.subject or statement.gallery or statement.reference_sha256.hex()
-    return pseudonym("target", target) if target else ""
+def _target(batch: TicketedBatch) -> str:
+    """The reference that is asked about, enrolled under whatever name, or brought along by the caller."""
+    return pseudonym("reference", batch.statement.reference_sha256.hex())
 
 
 def _band(policy: KeyPolicy, threshold: ResolvedThreshold, scores: Scores) -> str:

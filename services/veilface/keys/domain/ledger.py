@@ -36,6 +36,20 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargeGroup:
+    """Counters of one kind and limit that belong together.
+
+    Attributes:
+        prefix: What `counted` begins with in all of them: lower-case letters, digits and '/'.
+        limit: At least 1.
+    """
+
+    kind: QuotaKind
+    prefix: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class OneTimeTicket:
     """The nonce of a matcher's answer, to be spent once."""
 
@@ -53,6 +67,22 @@ class Ledger(Protocol):
         Raises:
             FailedPreconditionError: TICKET_REPLAYED if the nonce was spent before.
             ResourceExhaustedError: QUOTA_EXCEEDED if a charge does not fit into its limit.
+            UnavailableError: DEPENDENCY_UNAVAILABLE.
+        """
+        ...
+
+    def claim(self, key: KeyName, charges: Sequence[Charge], day: date) -> frozenset[str]:
+        """Count all charges, durably, or none if some do not fit; answers whose counters those are.
+
+        Raises:
+            UnavailableError: DEPENDENCY_UNAVAILABLE.
+        """
+        ...
+
+    def used_up(self, key: KeyName, group: ChargeGroup, day: date) -> frozenset[str]:
+        """Whose counters of the group are at their limit.
+
+        Raises:
             UnavailableError: DEPENDENCY_UNAVAILABLE.
         """
         ...

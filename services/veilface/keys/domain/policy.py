@@ -9,6 +9,7 @@ from veilface.common.errors import InvalidArgumentError, PermissionDeniedError, 
 from veilface.crypto.contract import Metric
 
 LARGEST_TOP_K = 100
+LARGEST_POLICY_THRESHOLDS = 256
 LARGEST_QUOTA = 2**31 - 1
 
 Identity = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[a-z][a-z0-9+.-]*://[!-~]+$")]
@@ -58,27 +59,38 @@ class ThresholdOverride(BaseModel):
 class Quotas(BaseModel):
     """How many answers a UTC day gives. 0 means no limit.
 
-    Binary answers are enough to climb towards a template: m answers at the threshold in d dimensions tell about
-    2m / (pi d) of the squared cosine between a guess and the unknown direction. A search tells more per match, because
-    an answer without a match costs nothing: a match that happens once in 1/p tries tells about as much as log2(1/p)
-    answers. With the defaults an attacker who already has a matching face, at a cosine halfway between the threshold
-    of 0.93 and 1, and 128 dimensions, gains below 0.005 in one day by verifying. One that searches only for rare
-    matches gains about 0.018, and about 0.033 if it starts at the threshold; without quotas it gains all that there
-    is. Lower thresholds and more days give more: see `AlternationMonitor`.
+    Yes and no are enough to climb towards a template, so they are counted by templates. An even answer about a random
+    direction tells 2 / (pi d) of the squared tangent between a guess and what is unknown of the template. A search
+    without a match is free, so a match may be rare, and tells z^2 / d if it takes a deviation of z: one in 1250 tells
+    as much as 18 even answers. That is why so few are named. In 128 dimensions, at the shipped operating points, an
+    attacker who already has a face at a cosine of 0.95 and uses up all quotas of a day gains at most 0.02; one who
+    starts at the threshold itself, where more is unknown, gains up to 0.04. To keep that below 0.02 as well would take
+    about 1 match and 12 comparisons a day, with which no door can work. Without quotas the attacker gains all that
+    there is, and more days give more.
 
     Attributes:
         answers_per_caller: Decide calls of one caller.
-        answers_per_target: Verifications against one subject, or one reference, by all callers together.
+        answers_per_target: 1:1 comparisons with one reference template, by all callers together.
         matches_per_candidate: How often identifications may name one and the same candidate, to all callers together.
+            After that it is left out of answers, whatever its score.
         reencryptions_per_caller: Templates and segments that one caller may have re-encrypted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     answers_per_caller: Quota = 5000
-    answers_per_target: Quota = 32
-    matches_per_candidate: Quota = 16
+    answers_per_target: Quota = 24
+    matches_per_candidate: Quota = 4
     reencryptions_per_caller: Quota = 0
+
+    def halved(self) -> "Quotas":
+        """Half of every limit of answers, rounded up."""
+        return Quotas(
+            answers_per_caller=(self.answers_per_caller + 1) // 2,
+            answers_per_target=(self.answers_per_target + 1) // 2,
+            matches_per_candidate=(self.matches_per_candidate + 1) // 2,
+            reencryptions_per_caller=self.reencryptions_per_caller,
+        )
 
 
 class KeyPolicy(BaseModel):
@@ -90,7 +102,8 @@ class KeyPolicy(BaseModel):
         top_k_limit: The most candidates that an identification may ask for.
         plaintext_probe: Whether a matcher may see the probe in the clear, as the additive schemes need.
         quotas: The daily limits.
-        thresholds: At most one per model, metric and operating point.
+        thresholds: At most one per model, metric and operating point. How many operating points there may be, published
+            ones included, is up to the service: see `ThresholdTable`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,7 +113,7 @@ class KeyPolicy(BaseModel):
     top_k_limit: Annotated[int, Field(ge=1, le=LARGEST_TOP_K)] = 20
     plaintext_probe: bool = False
     quotas: Quotas = Quotas()
-    thresholds: Annotated[tuple[ThresholdOverride, ...], Field(max_length=256)] = ()
+    thresholds: Annotated[tuple[ThresholdOverride, ...], Field(max_length=LARGEST_POLICY_THRESHOLDS)] = ()
 
     @field_validator("grants")
     @classmethod
@@ -119,6 +132,11 @@ class KeyPolicy(BaseModel):
     def granted(self, operation: Operation) -> tuple[str, ...] | None:
         """Whom a grant for the operation names; None if there is no such grant."""
         return next((grant.identities for grant in self.grants if grant.operation is operation), None)
+
+    @property
+    def quotas_in_force(self) -> Quotas:
+        """The quotas that hold: half of the answers that are set if bands are released, which tell more."""
+        return self.quotas.halved() if self.release is Release.BANDED else self.quotas
 
     def require_granted(self, operation: Operation, caller: str) -> None:
         """Check that a caller may do this with the key.

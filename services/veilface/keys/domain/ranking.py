@@ -37,6 +37,8 @@ def best_matches(scores: Scores, metric: Metric, threshold: float, top_k: int) -
     return passing[np.argsort(badness, kind="stable")]
 
 
-def most_alike(scores: Scores, metric: Metric) -> float:
-    """The score, of at least one, that speaks most for the same person."""
-    return float(scores.max() if metric is Metric.COSINE else scores.min())
+def most_alike(scores: Scores, metric: Metric) -> int | None:
+    """The position of the score that speaks most for the same person; None if none is a number."""
+    if np.isnan(scores).all():
+        return None
+    return int(np.nanargmax(scores) if metric is Metric.COSINE else np.nanargmin(scores))

@@ -16,6 +16,7 @@ from veilface.keys.domain.policy import ThresholdOverride
 
 DEFAULT_OPERATING_POINT: Final = "balanced"
 OPERATING_POINTS: Final = ("strict", "balanced", "lenient")
+MOST_OPERATING_POINTS: Final = 3
 
 
 class Threshold(BaseModel):
@@ -133,11 +134,19 @@ class ResolvedThreshold:
 class ThresholdTable:
     """Every threshold that this service knows.
 
+    Many operating points of one pipeline would make bands as good as raw scores, and a choice of thresholds a binary
+    search.
+
+    Args:
+        thresholds: Those of all keys.
+        most_points: How many operating points a pipeline and metric may have, those of the key's policy included.
+
     Raises:
-        ConfigurationError: INVALID_SETTING if two are for the same pipeline, metric and operating point.
+        ConfigurationError: INVALID_SETTING if two are for the same pipeline, metric and operating point, or more than
+            `most_points` for one pipeline and metric.
     """
 
-    def __init__(self, thresholds: Sequence[Threshold]) -> None:
+    def __init__(self, thresholds: Sequence[Threshold], most_points: int = MOST_OPERATING_POINTS) -> None:
         table: dict[tuple[str, Metric], dict[str, float]] = {}
         for threshold in thresholds:
             points = table.setdefault((threshold.model, threshold.metric), {})
@@ -146,16 +155,38 @@ class ThresholdTable:
                     Reason.INVALID_SETTING, f"there are two thresholds {threshold.profile} for {threshold.metric.value}"
                 )
             points[threshold.operating_point] = threshold.value
+            if len(points) > most_points:
+                raise ConfigurationError(
+                    Reason.INVALID_SETTING,
+                    f"{threshold.model} has more than {most_points} operating points for {threshold.metric.value}: "
+                    f"give the new threshold one of the names {', '.join(sorted(points)[:most_points])}",
+                )
+        self._most_points = most_points
         self._table: Mapping[tuple[str, Metric], Mapping[str, float]] = table
 
     @classmethod
-    def load(cls, path: Path | None) -> "ThresholdTable":
+    def load(cls, path: Path | None, most_points: int = MOST_OPERATING_POINTS) -> "ThresholdTable":
         """The published thresholds, and those of a JSON file (a list of objects with the fields of `Threshold`).
 
         Raises:
             ConfigurationError: INVALID_SETTING.
         """
-        return cls(PUBLISHED if path is None else with_published(read_thresholds(path)))
+        return cls(PUBLISHED if path is None else with_published(read_thresholds(path)), most_points)
+
+    def require_few(self, overrides: Sequence[ThresholdOverride]) -> None:
+        """Check that a key with these thresholds has few enough operating points for every pipeline and metric.
+
+        Raises:
+            InvalidArgumentError: INVALID_FIELD.
+        """
+        for model, metric in {(each.model, each.metric) for each in overrides}:
+            points = self._points(model, metric, overrides)
+            if len(points) > self._most_points:
+                raise InvalidArgumentError(
+                    Reason.INVALID_FIELD,
+                    f"policy: thresholds: {model} would have {len(points)} operating points for {metric.value}, "
+                    f"published ones included ({', '.join(sorted(points))}); at most {self._most_points} are allowed",
+                )
 
     def resolve(
         self, model: str, metric: Metric, operating_point: str, overrides: Sequence[ThresholdOverride]
@@ -166,13 +197,17 @@ class ThresholdTable:
             operating_point: Empty selects "balanced".
 
         Raises:
-            FailedPreconditionError: UNKNOWN_MODEL if no threshold is known for the pipeline and metric.
+            FailedPreconditionError: UNKNOWN_MODEL if no threshold is known for the pipeline and metric; POLICY_DENIED
+                if there are too many, because the service's were changed after the key's.
             InvalidArgumentError: UNKNOWN_OPERATING_POINT.
         """
-        points = dict(self._table.get((model, metric), {}))
-        points.update(
-            {each.operating_point: each.threshold for each in overrides if (each.model, each.metric) == (model, metric)}
-        )
+        points = self._points(model, metric, overrides)
+        if len(points) > self._most_points:
+            raise FailedPreconditionError(
+                Reason.POLICY_DENIED,
+                f"{model} has {len(points)} operating points with those of the key's policy; at most "
+                f"{self._most_points} are allowed: take some out of the policy or of the service's threshold file",
+            )
         if not points:
             raise FailedPreconditionError(
                 Reason.UNKNOWN_MODEL,
@@ -187,3 +222,9 @@ class ThresholdTable:
             )
         strictest_first = sorted(points.items(), key=lambda item: item[1], reverse=metric is Metric.COSINE)
         return ResolvedThreshold(f"{model}/{chosen}", metric, points[chosen], tuple(strictest_first))
+
+    def _points(self, model: str, metric: Metric, overrides: Sequence[ThresholdOverride]) -> dict[str, float]:
+        own = {
+            each.operating_point: each.threshold for each in overrides if (each.model, each.metric) == (model, metric)
+        }
+        return {**self._table.get((model, metric), {}), **own}

@@ -1,5 +1,6 @@
 """Which score batches may be decided on: all of one answer, each with a trusted, current ticket."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from veilface.common.attested import Circuit, ScoreStatement, SignedScores, veri
 from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, Reason, ResourceExhaustedError
 from veilface.common.names import KeyVersionName
 from veilface.common.signing import TrustStore
+from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,19 @@ class TicketedAnswer:
         """How many scores it holds."""
         return sum(batch.statement.score_count for batch in self.batches)
 
+    def require_current(self, now: datetime) -> None:
+        """Check that none of its tickets expired while the answer arrived.
+
+        Raises:
+            FailedPreconditionError: TICKET_EXPIRED.
+        """
+        expire_time = min(batch.statement.expire_time for batch in self.batches)
+        if now >= expire_time:
+            raise FailedPreconditionError(
+                Reason.TICKET_EXPIRED,
+                f"a ticket of the answer expired at {expire_time.isoformat()}: compare or search again",
+            )
+
 
 class AnswerAssembly:
     """Collects the batches of one answer, in any order, and refuses whatever does not belong together.
@@ -72,14 +87,20 @@ class AnswerAssembly:
         trust: The public keys of the matchers.
         circuit: The computation that may be decided on.
         rules: Limits.
+        budget: What the ciphertexts are held against until `close`; not set: they are held by a call already.
     """
 
-    def __init__(self, trust: TrustStore, circuit: Circuit, rules: TicketRules) -> None:
+    def __init__(
+        self, trust: TrustStore, circuit: Circuit, rules: TicketRules, budget: CiphertextBudget | None = None
+    ) -> None:
         self._trust = trust
         self._circuit = circuit
         self._rules = rules
+        self._budget = budget or CiphertextBudget(rules.largest_answer_bytes)
+        self._lock = threading.Lock()
         self._batches: dict[int, TicketedBatch] = {}
         self._bytes = 0
+        self._is_closed = False
 
     @property
     def key_version(self) -> str:
@@ -94,13 +115,9 @@ class AnswerAssembly:
             InvalidArgumentError: DIGEST_MISMATCH, WRONG_CIRCUIT, or TICKET_INCOMPLETE if it belongs to another answer
                 or was added before.
             FailedPreconditionError: TICKET_EXPIRED.
-            ResourceExhaustedError: OVERLOADED if the answer is too large.
+            ResourceExhaustedError: OVERLOADED if the answer is too large, or all that are arriving are together.
         """
-        self._bytes += len(signed.ciphertext)
-        if self._bytes > self._rules.largest_answer_bytes:
-            raise ResourceExhaustedError(
-                Reason.OVERLOADED, f"an answer has at most {self._rules.largest_answer_bytes} bytes of ciphertext"
-            )
+        self._hold(len(signed.ciphertext))
         statement = verify_scores(self._trust, signed, now)
         if statement.circuit is not self._circuit:
             raise InvalidArgumentError(
@@ -130,6 +147,25 @@ class AnswerAssembly:
             raise _incomplete(f"{len(self._batches)} of {count} score batches were sent")
         return TicketedAnswer(tuple(self._batches[index] for index in range(count)))
 
+    def close(self) -> None:
+        """Forget the ciphertexts and give back what they held. Nothing can be added any more."""
+        with self._lock:
+            self._is_closed = True
+            self._budget.give_back(self._bytes)
+            self._bytes = 0
+            self._batches.clear()
+
+    def _hold(self, size_bytes: int) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise _incomplete("the answer was given up")
+            if self._bytes + size_bytes > self._rules.largest_answer_bytes:
+                raise ResourceExhaustedError(
+                    Reason.OVERLOADED, f"an answer has at most {self._rules.largest_answer_bytes} bytes of ciphertext"
+                )
+            self._budget.hold(size_bytes)
+            self._bytes += size_bytes
+
     def _require_same_answer(self, batch: TicketedBatch) -> None:
         first = next(iter(self._batches.values()), batch)
         if (first.signer, _shared(first.statement)) != (batch.signer, _shared(batch.statement)):
@@ -156,10 +192,10 @@ def _shared(statement: ScoreStatement) -> tuple[object, ...]:
         statement.model,
         statement.space,
         statement.gallery,
+        statement.gallery_uid,
         statement.generation,
         statement.subject,
         statement.probe_sha256,
-        statement.reference_sha256,
         statement.batch_count,
     )
 

@@ -794,10 +794,15 @@ class DecideIdentificationResponse(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     THRESHOLD_PROFILE_FIELD_NUMBER: _builtins.int
     SCORE_COUNT_FIELD_NUMBER: _builtins.int
+    WITHHELD_CANDIDATES_FIELD_NUMBER: _builtins.int
     threshold_profile: _builtins.str
     """The threshold profile used: "{model}/{operating point}"."""
     score_count: _builtins.int
     """How many scores were decided on."""
+    withheld_candidates: _builtins.int
+    """How many of the gallery's candidates have been named as often as a day allows. They are left out of this answer,
+    whatever their scores are, so the number tells nothing about this probe.
+    """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """The candidates, best first; empty when nobody matches."""
@@ -808,10 +813,11 @@ class DecideIdentificationResponse(_message.Message):
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
         threshold_profile: _builtins.str = ...,
         score_count: _builtins.int = ...,
+        withheld_candidates: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "score_count", b"score_count", "threshold_profile", b"threshold_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "score_count", b"score_count", "threshold_profile", b"threshold_profile", "withheld_candidates", b"withheld_candidates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -122,7 +122,7 @@ class KeyPolicy(_message.Message):
 
     @_builtins.property
     def thresholds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThresholdOverride]:
-        """Thresholds of this key in place of the published ones, at most 256."""
+        """Thresholds of this key in place of the published ones. Together with those, a model and metric has at most three."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ Global___Grant: _TypeAlias = Grant  # noqa: Y015
 @_typing.final
 class Quotas(_message.Message):
     """How much a UTC day allows. Not set selects the shipped limit, 0 removes the limit. Quotas survive restarts and hold
-    across replicas.
+    across replicas. A key that releases bands allows half of the answers and matches, rounded up: they tell more.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -185,9 +185,11 @@ class Quotas(_message.Message):
     answers_per_caller: _builtins.int
     """How many decisions one caller may ask for. Shipped: 5000."""
     answers_per_target: _builtins.int
-    """How many verifications against one subject are answered, to all callers together. Shipped: 32."""
+    """How many 1:1 comparisons with one reference template are answered, to all callers together. Shipped: 24."""
     matches_per_candidate: _builtins.int
-    """How often identifications may name one and the same candidate, to all callers together. Shipped: 16."""
+    """How often identifications may name one and the same candidate, to all callers together; after that it is left out of
+    answers. Shipped: 4.
+    """
     reencryptions_per_caller: _builtins.int
     """How many templates one caller may have re-encrypted. Shipped: no limit."""
     def __init__(

@@ -13,7 +13,7 @@ from veilface.matching.domain.imported import ImportedComparisons
 from veilface.matching.domain.limits import MAX_ENROLLMENTS_PER_SUBJECT
 from veilface.matching.domain.store.templates import References, TemplateRecords
 from veilface.matching.domain.templates import TemplateDesk, VouchedTemplate
-from veilface.matching.domain.tickets import Answer, TicketIssuer
+from veilface.matching.domain.tickets import Answer, TicketIssuer, imported_reference_sha256
 
 
 class Comparisons:
@@ -70,9 +70,9 @@ class Comparisons:
             probe.statement,
             gallery=None,
             batch_count=1,
-            reference_sha256=reference.statement.ciphertext_sha256,
         )
-        return await self._compute.run(self._score, comparer, [reference.ciphertext], probe, answer)
+        digests = [reference.statement.ciphertext_sha256]
+        return await self._compute.run(self._score, comparer, [reference.ciphertext], digests, probe, answer)
 
     async def _compare_stored(self, probe: VouchedTemplate, references: References) -> list[SignedScores]:
         check_gallery(probe.statement, references.gallery)
@@ -92,17 +92,26 @@ class Comparisons:
             batch_count=references.count,
         )
         stored = [row.ciphertext for row in references.rows]
-        batches = await self._compute.run(self._score, comparer, stored, probe, answer)
+        digests = [row.template_sha256 for row in references.rows]
+        batches = await self._compute.run(self._score, comparer, stored, digests, probe, answer)
         imported = await self._imported.score(comparer, probe, references.imported)
         return batches + [
-            self._tickets.sign(answer, index, ciphertext, 1) for index, ciphertext in enumerate(imported, len(batches))
+            self._tickets.sign_comparison(answer, index, ciphertext, imported_reference_sha256(slot))
+            for index, (slot, ciphertext) in enumerate(zip(references.imported, imported, strict=True), len(batches))
         ]
 
     def _score(
-        self, comparer: TemplateComparer, references: Sequence[bytes], probe: VouchedTemplate, answer: Answer
+        self,
+        comparer: TemplateComparer,
+        references: Sequence[bytes],
+        digests: Sequence[bytes],
+        probe: VouchedTemplate,
+        answer: Answer,
     ) -> list[SignedScores]:
         space = probe.statement.space
         return [
-            self._tickets.sign(answer, index, comparer.compare(reference, probe.ciphertext, space), 1)
-            for index, reference in enumerate(references)
+            self._tickets.sign_comparison(
+                answer, index, comparer.compare(reference, probe.ciphertext, space), reference_sha256
+            )
+            for index, (reference, reference_sha256) in enumerate(zip(references, digests, strict=True))
         ]

@@ -71,7 +71,7 @@ class Enrollments:
             PermissionDeniedError, InvalidArgumentError: The template is not vouched for or not well-formed.
             FailedPreconditionError: It does not fit the gallery; see `check_gallery`.
             NotFoundError: GALLERY_NOT_FOUND, or ENROLLMENT_NOT_FOUND if this request's enrollment was erased since.
-            AlreadyExistsError: REQUEST_ID_REUSED.
+            AlreadyExistsError: REQUEST_ID_REUSED, or TEMPLATE_ENROLLED if another request enrolled this very template.
             ResourceExhaustedError: SUBJECT_FULL.
             UnavailableError: GALLERY_MOVING in the last moment of a move to another key version.
         """

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from veilface.common.attested import (
     NONCE_BYTES,
@@ -15,12 +16,20 @@ from veilface.common.attested import (
     sign_scores,
 )
 from veilface.common.signing import Signer
-from veilface.matching.domain.records import Gallery
+from veilface.matching.domain.records import Gallery, ImportedSlot, SegmentPlace
+
+_IMPORTED_DOMAIN: Final = b"veilface.imported-enrollment.v1\x00"
 
 
 def now_utc() -> datetime:
     """The present time."""
     return datetime.now(UTC)
+
+
+def imported_reference_sha256(imported: ImportedSlot) -> bytes:
+    """What stands for the digest of an enrollment that has no ciphertext of its own; slots change, its number stays."""
+    numbers = imported.place.gallery_uid.to_bytes(8, "big") + imported.enrollment.to_bytes(8, "big")
+    return hashlib.sha256(_IMPORTED_DOMAIN + numbers).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,6 @@ class Answer:
         gallery: None if two templates are compared directly.
         subject: "galleries/{gallery}/subjects/{subject}" if one subject is verified, else empty.
         nonce: Names the answer.
-        reference_sha256: The digest of the reference if two templates are compared directly, else empty.
     """
 
     circuit: Circuit
@@ -40,7 +48,6 @@ class Answer:
     subject: str
     batch_count: int
     nonce: bytes
-    reference_sha256: bytes
 
     @classmethod
     def to(
@@ -51,11 +58,9 @@ class Answer:
         gallery: Gallery | None,
         batch_count: int,
         subject: str = "",
-        reference_sha256: bytes = b"",
     ) -> "Answer":
         """A new answer."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return cls(circuit, probe, gallery, subject, batch_count, nonce, reference_sha256)
+        return cls(circuit, probe, gallery, subject, batch_count, secrets.token_bytes(NONCE_BYTES))
 
 
 class TicketIssuer:
@@ -72,8 +77,31 @@ class TicketIssuer:
         self._lifetime = timedelta(seconds=lifetime_s)
         self._clock = clock
 
-    def sign(self, answer: Answer, batch_index: int, ciphertext: bytes, score_count: int) -> SignedScores:
-        """Vouch for one batch of an answer."""
+    def sign_comparison(
+        self, answer: Answer, batch_index: int, ciphertext: bytes, reference_sha256: bytes
+    ) -> SignedScores:
+        """Vouch for the score of one reference: the digest of its ciphertext, or what stands for it."""
+        return self._sign(answer, batch_index, ciphertext, 1, reference_sha256=reference_sha256)
+
+    def sign_segment(
+        self, answer: Answer, batch_index: int, ciphertext: bytes, score_count: int, place: SegmentPlace
+    ) -> SignedScores:
+        """Vouch for the scores of one segment."""
+        return self._sign(
+            answer, batch_index, ciphertext, score_count, gallery_uid=place.gallery_uid, segment=place.number
+        )
+
+    def _sign(
+        self,
+        answer: Answer,
+        batch_index: int,
+        ciphertext: bytes,
+        score_count: int,
+        *,
+        reference_sha256: bytes = b"",
+        gallery_uid: int = 0,
+        segment: int = 0,
+    ) -> SignedScores:
         probe = answer.probe
         statement = ScoreStatement(
             key_version=probe.key_version,
@@ -86,7 +114,9 @@ class TicketIssuer:
             generation=answer.gallery.generation if answer.gallery is not None else 0,
             subject=answer.subject,
             probe_sha256=probe.ciphertext_sha256,
-            reference_sha256=answer.reference_sha256,
+            reference_sha256=reference_sha256,
+            gallery_uid=gallery_uid,
+            segment=segment,
             ciphertext_sha256=hashlib.sha256(ciphertext).digest(),
             score_count=score_count,
             batch_index=batch_index,

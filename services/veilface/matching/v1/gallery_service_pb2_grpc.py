@@ -146,7 +146,8 @@ class GalleryServiceServicer:
 
     def Enroll(self, request, context):
         """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
-        and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+        and NOT_FOUND once that is erased. A template is good for one enrollment: ALREADY_EXISTS if another request enrolled
+        it, whatever became of that. A subject has at most 64 enrollments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

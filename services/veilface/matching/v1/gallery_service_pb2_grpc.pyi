@@ -49,7 +49,8 @@ class GalleryServiceStub:
     """
     Enroll: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
-    and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+    and NOT_FOUND once that is erased. A template is good for one enrollment: ALREADY_EXISTS if another request enrolled
+    it, whatever became of that. A subject has at most 64 enrollments.
     """
     ImportSegment: _grpc.StreamUnaryMultiCallable[_gallery_service_pb2.ImportSegmentRequest, _gallery_service_pb2.ImportSegmentResponse]
     """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
@@ -88,7 +89,8 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """
     Enroll: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollRequest, _gallery_service_pb2.Enrollment]  # type: ignore[assignment]
     """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
-    and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+    and NOT_FOUND once that is erased. A template is good for one enrollment: ALREADY_EXISTS if another request enrolled
+    it, whatever became of that. A subject has at most 64 enrollments.
     """
     ImportSegment: _aio.StreamUnaryMultiCallable[_gallery_service_pb2.ImportSegmentRequest, _gallery_service_pb2.ImportSegmentResponse]  # type: ignore[assignment]
     """Imports a segment that an operator encrypted: all its enrollments at once, or none. Answered after the durable commit;
@@ -160,7 +162,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.Enrollment, _abc.Awaitable[_gallery_service_pb2.Enrollment]]:
         """Enrolls a reference template. Answered after the durable commit; the same request_id answers the same enrollment,
-        and NOT_FOUND once that is erased. A subject has at most 64 enrollments.
+        and NOT_FOUND once that is erased. A template is good for one enrollment: ALREADY_EXISTS if another request enrolled
+        it, whatever became of that. A subject has at most 64 enrollments.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from veilface.types.v1 import template_pb2 as veilface_dot_types_dot_v1_dot_template__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dveilface/types/v1/score.proto\x12\x11veilface.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a veilface/types/v1/template.proto\"d\n\nScoreBatch\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12/\n\tsignature\x18\x03 \x01(\x0b\x32\x1c.veilface.types.v1.Signature\"\xdb\x03\n\x0eScoreStatement\x12\x13\n\x0bkey_version\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12+\n\x07\x63ircuit\x18\x04 \x01(\x0e\x32\x1a.veilface.types.v1.Circuit\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tdimension\x18\x06 \x01(\r\x12)\n\x06metric\x18\x07 \x01(\x0e\x32\x19.veilface.types.v1.Metric\x12\x0f\n\x07gallery\x18\x08 \x01(\t\x12\x12\n\ngeneration\x18\t \x01(\x04\x12\x0f\n\x07subject\x18\n \x01(\t\x12\x14\n\x0cprobe_sha256\x18\x0b \x01(\x0c\x12\x19\n\x11\x63iphertext_sha256\x18\x0c \x01(\x0c\x12\x13\n\x0bscore_count\x18\r \x01(\r\x12\x13\n\x0b\x62\x61tch_index\x18\x0e \x01(\r\x12\x13\n\x0b\x62\x61tch_count\x18\x0f \x01(\r\x12\r\n\x05nonce\x18\x10 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10reference_sha256\x18\x12 \x01(\x0c*J\n\x07\x43ircuit\x12\x17\n\x13\x43IRCUIT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43IRCUIT_VERIFY\x10\x01\x12\x12\n\x0e\x43IRCUIT_SEARCH\x10\x02\x42<\n\x15\x64\x65v.veilface.types.v1P\x01Z!veilface.dev/api/types/v1;typesv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dveilface/types/v1/score.proto\x12\x11veilface.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a veilface/types/v1/template.proto\"d\n\nScoreBatch\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12/\n\tsignature\x18\x03 \x01(\x0b\x32\x1c.veilface.types.v1.Signature\"\x81\x04\n\x0eScoreStatement\x12\x13\n\x0bkey_version\x18\x01 \x01(\t\x12)\n\x06scheme\x18\x02 \x01(\x0e\x32\x19.veilface.types.v1.Scheme\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12+\n\x07\x63ircuit\x18\x04 \x01(\x0e\x32\x1a.veilface.types.v1.Circuit\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tdimension\x18\x06 \x01(\r\x12)\n\x06metric\x18\x07 \x01(\x0e\x32\x19.veilface.types.v1.Metric\x12\x0f\n\x07gallery\x18\x08 \x01(\t\x12\x12\n\ngeneration\x18\t \x01(\x04\x12\x0f\n\x07subject\x18\n \x01(\t\x12\x14\n\x0cprobe_sha256\x18\x0b \x01(\x0c\x12\x19\n\x11\x63iphertext_sha256\x18\x0c \x01(\x0c\x12\x13\n\x0bscore_count\x18\r \x01(\r\x12\x13\n\x0b\x62\x61tch_index\x18\x0e \x01(\r\x12\x13\n\x0b\x62\x61tch_count\x18\x0f \x01(\r\x12\r\n\x05nonce\x18\x10 \x01(\x0c\x12/\n\x0b\x65xpire_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10reference_sha256\x18\x12 \x01(\x0c\x12\x13\n\x0bgallery_uid\x18\x13 \x01(\x04\x12\x0f\n\x07segment\x18\x14 \x01(\r*J\n\x07\x43ircuit\x12\x17\n\x13\x43IRCUIT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43IRCUIT_VERIFY\x10\x01\x12\x12\n\x0e\x43IRCUIT_SEARCH\x10\x02\x42<\n\x15\x64\x65v.veilface.types.v1P\x01Z!veilface.dev/api/types/v1;typesv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'veilface.types.v1.score_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025dev.veilface.types.v1P\001Z!veilface.dev/api/types/v1;typesv1'
-  _globals['_CIRCUIT']._serialized_start=699
-  _globals['_CIRCUIT']._serialized_end=773
+  _globals['_CIRCUIT']._serialized_start=737
+  _globals['_CIRCUIT']._serialized_end=811
   _globals['_SCOREBATCH']._serialized_start=119
   _globals['_SCOREBATCH']._serialized_end=219
   _globals['_SCORESTATEMENT']._serialized_start=222
-  _globals['_SCORESTATEMENT']._serialized_end=697
+  _globals['_SCORESTATEMENT']._serialized_end=735
 # @@protoc_insertion_point(module_scope)

@@ -99,6 +99,8 @@ class ScoreStatement(_message.Message):
     NONCE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_SHA256_FIELD_NUMBER: _builtins.int
+    GALLERY_UID_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     key_version: _builtins.str
     """The key version of both sides: "keys/{key}/versions/{version}"."""
     scheme: _template_pb2.Scheme.ValueType
@@ -132,8 +134,16 @@ class ScoreStatement(_message.Message):
     nonce: _builtins.bytes
     """Random, 16 bytes, the same for every batch of one answer. An answer can be decided once."""
     reference_sha256: _builtins.bytes
-    """The SHA-256 of the reference's ciphertext, 32 bytes, when two templates were compared directly; empty otherwise. It
-    is what answers are counted by where no subject is known.
+    """The SHA-256 of the reference's ciphertext, 32 bytes: what the answers of 1:1 comparisons are counted by. An imported
+    enrollment has no ciphertext of its own: a digest that names the enrollment stands for it. Empty in a search.
+    """
+    gallery_uid: _builtins.int
+    """In a search, the number of the gallery in its record store, from 1; a gallery that is created again under the same
+    name has another one. 0 otherwise.
+    """
+    segment: _builtins.int
+    """In a search, the number of the segment in its gallery. With the slot, which the ciphertext tells, it is the place of
+    a score: named candidates are counted by it.
     """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -160,10 +170,12 @@ class ScoreStatement(_message.Message):
         nonce: _builtins.bytes = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         reference_sha256: _builtins.bytes = ...,
+        gallery_uid: _builtins.int = ...,
+        segment: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_count", b"batch_count", "batch_index", b"batch_index", "ciphertext_sha256", b"ciphertext_sha256", "circuit", b"circuit", "dimension", b"dimension", "expire_time", b"expire_time", "gallery", b"gallery", "generation", b"generation", "key_version", b"key_version", "metric", b"metric", "model", b"model", "nonce", b"nonce", "probe_sha256", b"probe_sha256", "profile", b"profile", "reference_sha256", b"reference_sha256", "scheme", b"scheme", "score_count", b"score_count", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_count", b"batch_count", "batch_index", b"batch_index", "ciphertext_sha256", b"ciphertext_sha256", "circuit", b"circuit", "dimension", b"dimension", "expire_time", b"expire_time", "gallery", b"gallery", "gallery_uid", b"gallery_uid", "generation", b"generation", "key_version", b"key_version", "metric", b"metric", "model", b"model", "nonce", b"nonce", "probe_sha256", b"probe_sha256", "profile", b"profile", "reference_sha256", b"reference_sha256", "scheme", b"scheme", "score_count", b"score_count", "segment", b"segment", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ from veilface.cli.evaluation.scores import LabelledScores
 from veilface.cli.evaluation.staircase import STEPS, Staircase, passed_threshold
 from veilface.client.faces import FaceSelection
 from veilface.crypto.contract import Metric, Scheme
-from veilface.keys.domain.policy import Release
+from veilface.keys.domain.policy import LARGEST_POLICY_THRESHOLDS, Release
 from veilface.keys.domain.thresholds import ThresholdTable
 
 TOLERANCE = 1e-3
@@ -83,8 +83,9 @@ def test_the_key_service_resolves_every_threshold_of_the_policy(metric: Metric) 
     staircase = Staircase.over(scores, TOLERANCE)
     policy = evaluation_policy(run_with(staircase, metric))
     assert policy.release is Release.BANDED
-    assert STEPS < len(policy.thresholds) <= 256
-    resolved = ThresholdTable([]).resolve("m", metric, "balanced", policy.thresholds)
+    assert STEPS < len(policy.thresholds) <= LARGEST_POLICY_THRESHOLDS
+    # As a service for research has it, which the evaluation starts.
+    resolved = ThresholdTable([], LARGEST_POLICY_THRESHOLDS).resolve("m", metric, "balanced", policy.thresholds)
     strictness = [sign * value for _, value in resolved.bands]
     assert strictness == sorted(strictness, reverse=True)
     assert len(resolved.bands) == len(policy.thresholds)

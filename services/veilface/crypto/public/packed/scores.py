@@ -133,6 +133,14 @@ def write_scores(
     return wire.write(profile, header, payload)
 
 
+def read_slots(data: bytes, score_count: int, profile: PackedProfile) -> NDArray[np.intp]:
+    """The slots of a ciphertext that `read_scores` accepts, ascending, shape (score_count,); 0 for a 1:1 score."""
+    if data[4] in (wire.Kind.VERIFY_SCORE, wire.Kind.WEIGHED_VERIFY_SCORE):
+        return np.zeros(score_count, dtype=np.intp)
+    bitmap = np.frombuffer(data, dtype=np.uint8, count=profile.degree // 8, offset=wire.HEADER_BYTES)
+    return np.flatnonzero(np.unpackbits(bitmap, bitorder="little"))
+
+
 def read_scores(
     data: bytes, coordinates: int, score_count: int, form: ScoreFormat, profile: PackedProfile
 ) -> tuple[U32, U32, NDArray[np.intp]]:

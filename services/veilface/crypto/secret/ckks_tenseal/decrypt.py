@@ -44,3 +44,7 @@ class TensealDecrypter(Guarded):
         if not in_range or upper - lower > 2 * LARGEST_ERROR:
             raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "this does not decrypt to a comparison score")
         return np.array([score])
+
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        """See `ScoreDecrypter.slots`: there are none."""
+        return np.zeros(score_count, dtype=np.intp)

@@ -11,6 +11,7 @@ from veilface.crypto.public.packed.ring import prime_ring
 from veilface.crypto.public.packed.scores import (
     ScoreFormat,
     read_scores,
+    read_slots,
     search_format,
     verify_format,
     weighed_format,
@@ -59,6 +60,10 @@ class PackedDecrypter(Guarded):
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
         return signed_values(scores, profile.data_primes[: form.limbs]) / form.scale
+
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        """See `ScoreDecrypter.slots`."""
+        return read_slots(ciphertext, score_count, self.profile)
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
         for form_of in (search_format, verify_format, weighed_format, weighed_verify_format):

@@ -30,6 +30,14 @@ class PheDecrypter(Guarded):
         integers = self.decrypt_integers(ciphertext, space, score_count)
         return np.array([score_from_integer(integer) for integer in integers], dtype=np.float64)
 
+    def slots(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.intp]:
+        """See `ScoreDecrypter.slots`."""
+        if wire.peek_kind(ciphertext) == wire.Kind.VERIFY_SCORE:
+            return np.zeros(score_count, dtype=np.intp)
+        capacity = slot_layout(self._key.public_key.profile, space).capacity
+        positions = memoryview(ciphertext)[wire.HEADER_BYTES :][: wire.position_bytes(capacity)]
+        return wire.read_positions(capacity, positions)
+
     def decrypt_integers(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> list[int]:
         """The exact integer scores: inner products, or squared distances, of quantised embeddings.
 

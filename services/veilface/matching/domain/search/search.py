@@ -173,7 +173,7 @@ class GallerySearch:
         self, answer: Answer, first_index: int, window: Sequence[SegmentSnapshot], ciphertexts: Sequence[bytes]
     ) -> list[SignedScores]:
         return [
-            self._tickets.sign(answer, first_index + offset, ciphertext, len(segment.content))
+            self._tickets.sign_segment(answer, first_index + offset, ciphertext, len(segment.content), segment.place)
             for offset, (segment, ciphertext) in enumerate(zip(window, ciphertexts, strict=True))
         ]
 

@@ -15,6 +15,7 @@ from veilface.matching.domain.limits import MAX_ENROLLMENTS_PER_SUBJECT
 from veilface.matching.domain.records import Enrollment, EnrollmentDraft, ErasedTemplate, Gallery, Page, SegmentPlace
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
 from veilface.matching.domain.store.database import Database
+from veilface.matching.domain.store.enrolled_templates import claim_template
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.imports import forget_imported
 from veilface.matching.domain.store.moves import require_open
@@ -37,7 +38,7 @@ class EnrollmentRecords:
 
         Raises:
             NotFoundError: GALLERY_NOT_FOUND, or ENROLLMENT_NOT_FOUND if the request's enrollment was erased since.
-            AlreadyExistsError: REQUEST_ID_REUSED.
+            AlreadyExistsError: REQUEST_ID_REUSED, or TEMPLATE_ENROLLED if another request enrolled this very template.
             ResourceExhaustedError: SUBJECT_FULL.
             FailedPreconditionError: As for `check_gallery`: another request may have bound the gallery meanwhile.
             UnavailableError: GALLERY_MOVING in the last moment of a move.
@@ -48,6 +49,7 @@ class EnrollmentRecords:
             if number is None:
                 check_gallery(draft.statement, gallery)
                 require_open(connection, gallery)
+                claim_template(connection, draft)
                 number = _insert(connection, gallery, draft, segment_capacity)
             row = connection.execute(_select_one(gallery.uid, number)).one()
         return _enrollment(gallery.name, row), SegmentPlace(gallery.uid, row.segment)

@@ -137,6 +137,18 @@ class TemplateTable(Base):
     signature: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class EnrolledTemplateRow(Base):
+    """The digest of a signed template that was enrolled under a key, whatever became of the enrollment or its gallery.
+
+    The key service counts answers by templates and places: the same template in a second place would be counted anew.
+    """
+
+    __tablename__ = "enrolled_templates"
+
+    key: Mapped[str] = mapped_column(ordered_string(63), primary_key=True)
+    template_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+
+
 class RequestRow(Base):
     """What a request id enrolled. It outlives an erased enrollment, without its digest: a late retry enrolls nobody."""
 
