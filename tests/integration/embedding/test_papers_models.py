@@ -18,6 +18,7 @@ from tests.portraits import portrait_path
 from veilface.common.errors import ConfigurationError, Reason
 from veilface.crypto.contract import Metric, Scheme
 from veilface.crypto.public.ckks_tenseal.min_max import min_max_normalised
+from veilface.crypto.public.ckks_tenseal.raw_lengths import NORM_BOUND
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
 from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.domain.pipeline import Pipeline, Scope
@@ -27,6 +28,7 @@ from veilface.keys.domain.thresholds import ThresholdTable
 
 FACENET = "Facenet/yunet/deepface"
 PARITY = "cipherface-Facenet/yunet/deepface"
+RAW = "cipherface-euclidean-Facenet/yunet/deepface"
 # DeepFace's name, its weight file, the side of its images, its dimension.
 GENERATED = [
     ("Facenet", "facenet_weights.onnx", 160, 128),
@@ -49,6 +51,11 @@ def home(tmp_path: Path) -> Path:
 def real() -> tuple[Pipeline, Pipeline]:
     facenet, parity = build_pipelines([FACENET, PARITY], facenet_home(), threads=2)
     return facenet, parity
+
+
+@pytest.fixture(scope="module")
+def raw() -> Pipeline:
+    return build_pipelines([RAW], facenet_home(), threads=2).default
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +159,33 @@ def test_cipherfaces_threshold_belongs_to_transformed_embeddings_only(
     assert parity_scores.fmr(threshold(FACENET, Metric.COSINE)) == 1.0
 
 
-@pytest.mark.parametrize("model", ["cipherface-VGG-Face", "cipherface-dlib-resnet", "cipherface-"])
+def test_cipherfaces_euclidean_pipeline_keeps_the_lengths_of_embeddings(
+    real: tuple[Pipeline, Pipeline], raw: Pipeline
+) -> None:
+    facenet, _ = real
+    (face,) = facenet.finder.find(decode_image(portrait_path("obama.jpg").read_bytes(), ImageLimits()))
+    embedding = facenet.embedder.embed(face.aligned)
+    assert raw.embed(face.aligned) * NORM_BOUND == pytest.approx(embedding, abs=1e-5)
+    assert np.linalg.norm(facenet.embed(face.aligned)) == pytest.approx(1)
+    assert raw.scope == Scope(Scheme.CKKS_TENSEAL, Metric.SQUARED_EUCLIDEAN)
+
+
+def test_cipherfaces_euclidean_threshold_serves_real_facenet(raw: Pipeline) -> None:
+    faces = labelled_faces()
+    embeddings = {}
+    for path in faces.photographs:
+        (face,) = raw.finder.find(decode_image(path.read_bytes(), ImageLimits()))
+        embeddings[path] = raw.embed(face.aligned)
+    limit = threshold(RAW, Metric.SQUARED_EUCLIDEAN)
+    distances = np.array([((embeddings[pair.first] - embeddings[pair.second]) ** 2).sum() for pair in faces.pairs])
+    is_mated = np.array([pair.mated for pair in faces.pairs])
+    assert not (distances[~is_mated] <= limit).any()
+    assert (distances[is_mated] > limit).mean() <= 0.06
+
+
+@pytest.mark.parametrize(
+    "model", ["cipherface-euclidean-VGG-Face", "cipherface-VGG-Face", "cipherface-dlib-resnet", "cipherface-"]
+)
 def test_models_that_cipherface_does_not_transform_have_no_parity_pipeline(home: Path, model: str) -> None:
     shutil.copy(weights_below(facenet_home()) / "face_detection_yunet_2023mar.onnx", weights_below(home))
     with pytest.raises(ConfigurationError) as raised:

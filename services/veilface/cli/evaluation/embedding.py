@@ -11,7 +11,6 @@ from veilface.client.images import read_image
 from veilface.common.errors import VeilfaceError
 from veilface.embedding.domain.face.selection import FaceSelection, select_faces
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
-from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.domain.pipeline import Pipeline
 from veilface.embedding.models.building import build_pipelines
 
@@ -23,7 +22,7 @@ class Embedded:
     """Embeddings of photographs.
 
     Attributes:
-        vectors: Shape (photographs that could be used, dimension), of unit length, in the order given.
+        vectors: Shape (photographs that could be used, dimension), as they are encrypted, in the order given.
         failed: Those that could not be used, and why.
     """
 
@@ -58,4 +57,4 @@ def embed(
 def _embed_one(path: Path, pipeline: Pipeline, selection: FaceSelection) -> NDArray[np.float64]:
     found = pipeline.finder.find(decode_image(read_image(path), ImageLimits()))
     (face,) = select_faces(found, selection, _MOST_FACES)
-    return l2_normalize(pipeline.embedder.embed(face.aligned))
+    return pipeline.embed(face.aligned)

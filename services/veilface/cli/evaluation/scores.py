@@ -49,7 +49,7 @@ def pair_similarities(
     """Similarities of pairs in float64, exactly as a key service without encryption would see them.
 
     Args:
-        embeddings: Shape (photographs, dimension), of unit length.
+        embeddings: Shape (photographs, dimension), as they are encrypted.
         first: Rows, shape (pairs,).
         second: Rows, shape (pairs,).
         metric: The cosine itself, or the squared distance with its sign changed.

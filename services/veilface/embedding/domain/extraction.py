@@ -14,7 +14,6 @@ from veilface.embedding.domain.face.geometry import BoundingBox, Landmarks
 from veilface.embedding.domain.face.quality import Quality, measure_quality
 from veilface.embedding.domain.face.selection import FaceSelection, select_faces
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
-from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.domain.pipeline import Pipeline, PipelineSet
 
 
@@ -142,7 +141,7 @@ class TemplateExtractor:
     ) -> ExtractedFace:
         space = TemplateSpace(pipeline.dimension, request.metric)
         check_plaintext_probe(request.use, key)
-        embedding = l2_normalize(pipeline.embedder.embed(face.aligned))
+        embedding = pipeline.embed(face.aligned)
         if seed is not None:
             embedding = self._transforms.get(key.key_version, seed, pipeline.dimension).apply(embedding)
         ciphertext = self._encryptors.encrypt(key, embedding, space, request.use)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from veilface.common.errors import ConfigurationError, InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, Scheme
+from veilface.crypto.public.ckks_tenseal.raw_lengths import bounded
 from veilface.embedding.domain.face.finding import FaceFinder
 from veilface.embedding.domain.image.pixels import Pixels
+from veilface.embedding.domain.normalization import l2_normalize
 
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -79,6 +81,7 @@ class Pipeline:
 
     Attributes:
         scope: None for every scheme and metric.
+        keeps_lengths: Whether embeddings keep the lengths that the model gives them, in units of a fixed bound.
     """
 
     name: str
@@ -86,11 +89,21 @@ class Pipeline:
     embedder: Embedder
     weights: tuple[CheckedWeights, ...]
     scope: Scope | None = None
+    keeps_lengths: bool = False
 
     @property
     def dimension(self) -> int:
         """How many values an embedding has."""
         return self.embedder.dimension
+
+    def embed(self, aligned: Pixels) -> NDArray[np.float64]:
+        """The embedding of an aligned face as it is encrypted, shape (dimension,): of length 1, or at most 1.
+
+        Raises:
+            FailedPreconditionError: EMBEDDING_OUT_OF_RANGE if the model could not describe the face.
+        """
+        raw = self.embedder.embed(aligned)
+        return bounded(raw) if self.keeps_lengths else l2_normalize(raw)
 
     def check(self, scheme: Scheme, metric: Metric) -> None:
         """Raise InvalidArgumentError, UNSUPPORTED_BY_SCHEME or WRONG_METRIC, outside of the pipeline's scope."""
@@ -99,7 +112,7 @@ class Pipeline:
         if scheme is not self.scope.scheme:
             raise InvalidArgumentError(
                 Reason.UNSUPPORTED_BY_SCHEME,
-                f"{self.name} is for keys of the scheme {self.scope.scheme} only: use the model without its transform",
+                f"{self.name} is for keys of the scheme {self.scope.scheme} only: use the model itself",
             )
         if metric is not self.scope.metric:
             raise InvalidArgumentError(

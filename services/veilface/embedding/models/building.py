@@ -18,6 +18,7 @@ from veilface.embedding.models.embedder import DeepFaceEmbedder
 from veilface.embedding.models.engine import DeepFaceEngine, Task, weights_below
 from veilface.embedding.models.hog import HogDetector
 from veilface.embedding.models.min_max import CIPHERFACE, CIPHERFACE_SCOPE, MinMaxEmbedder, transformed_model
+from veilface.embedding.models.raw_lengths import CIPHERFACE_EUCLIDEAN, CIPHERFACE_EUCLIDEAN_SCOPE, raw_model
 from veilface.embedding.models.weights import FACE_LANDMARKS, WeightStore, packaged_weights_folder
 
 T = TypeVar("T", covariant=True)
@@ -69,8 +70,11 @@ class PipelineBuilder:
         embedder = self._embedder(name.model)
         finder = self._finder(name)
         weights = dict.fromkeys((*embedder.weights, *finder.weights))
-        scope = CIPHERFACE_SCOPE if name.model.startswith(CIPHERFACE) else None
-        return Pipeline(str(name), finder.value, embedder.value, tuple(weights), scope)
+        keeps_lengths = name.model.startswith(CIPHERFACE_EUCLIDEAN)
+        scope = CIPHERFACE_EUCLIDEAN_SCOPE if keeps_lengths else None
+        if name.model.startswith(CIPHERFACE) and not keeps_lengths:
+            scope = CIPHERFACE_SCOPE
+        return Pipeline(str(name), finder.value, embedder.value, tuple(weights), scope, keeps_lengths)
 
     def _embedder(self, model: str) -> "_Part[Embedder]":
         if model not in self._embedders:
@@ -78,6 +82,8 @@ class PipelineBuilder:
         return self._embedders[model]
 
     def _new_embedder(self, model: str) -> "_Part[Embedder]":
+        if model.startswith(CIPHERFACE_EUCLIDEAN):
+            return self._embedder(raw_model(model))
         if model.startswith(CIPHERFACE):
             raw = self._embedder(transformed_model(model))
             return _Part(MinMaxEmbedder(raw.value, transformed_model(model)), raw.weights)

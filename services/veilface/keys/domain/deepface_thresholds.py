@@ -3,11 +3,11 @@
 DeepFace 0.0.103 (`deepface.config.threshold`) publishes one distance per model and metric, and uses it whatever the
 detector is. Its cosine distance is one minus the cosine; its "euclidean_l2" is the distance of unit vectors, squared
 here. The two were tuned apart: for Facenet a cosine of 0.60 matches, but a squared distance of 0.64, which is a cosine
-of 0.68. CipherFace's own Euclidean thresholds (10 for Facenet, 23.56 for Facenet512) are for embeddings that are not
-L2-normalised, which no template holds, so they have no place here.
+of 0.68.
 
-CipherFace 0.0.2 publishes cosine distances of embeddings after its min-max transform, which is offered for keys of the
-scheme ckks-tenseal only. They are no thresholds for anything else, nor are others for transformed embeddings.
+CipherFace 0.0.2 publishes cosine distances of embeddings after its min-max transform, and Euclidean ones of embeddings
+that are not L2-normalised (see `ckks_tenseal.raw_lengths`). Both are offered as models of their own for keys of the
+scheme ckks-tenseal only. They are no thresholds for anything else, nor are others for such embeddings.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from veilface.crypto.contract import Metric
+from veilface.crypto.public.ckks_tenseal.raw_lengths import DISTANCES, NORM_BOUND, squared_threshold
 
 # The detectors of DeepFace that CipherFace knows; the alignment is DeepFace's.
 DETECTORS: Final = (
@@ -46,6 +47,10 @@ _MEASURED: Final = MappingProxyType(
             "false non-match 1 of 38"
         ),
         ("Facenet/yunet/deepface", Metric.SQUARED_EUCLIDEAN): (
+            "; measured on 300 labelled pairs of 25 photographs of 9 people (38 mated): false match 0 of 262, "
+            "false non-match 1 of 38"
+        ),
+        ("cipherface-euclidean-Facenet/yunet/deepface", Metric.SQUARED_EUCLIDEAN): (
             "; measured on 300 labelled pairs of 25 photographs of 9 people (38 mated): false match 0 of 262, "
             "false non-match 1 of 38"
         ),
@@ -88,6 +93,14 @@ def published_values() -> Iterator[PublishedValue]:
                 1 - cosine_distance,
                 f"CipherFace 0.0.2 (arXiv 2502.18514): cosine distance {cosine_distance:.6f} of min-max transformed "
                 "embeddings",
+            )
+        for model, distance in DISTANCES.items():
+            yield _value(
+                f"cipherface-euclidean-{model}/{detector}/deepface",
+                Metric.SQUARED_EUCLIDEAN,
+                squared_threshold(model),
+                f"CipherFace 0.0.2 (arXiv 2502.18514): Euclidean distance {distance:g} of embeddings that are not "
+                f"normalised, divided by {NORM_BOUND:g} and squared",
             )
 
 
