@@ -119,5 +119,5 @@ def check_peers() -> None:
     if missing:
         raise ConfigurationError(
             Reason.INVALID_SETTING,
-            f"{', '.join(missing)} not installed: the papers' tables need pip install 'veilface[cli,phe]'",
+            f"{', '.join(missing)} not installed: the papers' tables need pip install 'veilface[cli,peers]'",
         )
