@@ -5,6 +5,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.common.attested import SignedTemplate, TemplateStatement, sign_template
@@ -13,7 +14,7 @@ from veilface.common.identities import EMBEDDING_IDENTITY
 from veilface.common.key_client import KeyMaterialClient
 from veilface.common.pki import tls_settings
 from veilface.common.signing import Signer
-from veilface.crypto.contract import PublicMaterial, TemplateSpace, TemplateUse
+from veilface.crypto.contract import Metric, PublicMaterial, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_encryptor
 from veilface.embedding.settings import DEFAULT_PIPELINE
 
@@ -40,9 +41,20 @@ class Forger:
 
     def template(self, dimension: int, use: TemplateUse, model: str = DEFAULT_PIPELINE) -> SignedTemplate:
         """A template of a random embedding."""
-        space = TemplateSpace(dimension)
         embedding = self._random.normal(size=dimension)
-        ciphertext = self._encryptor.encrypt(embedding / np.linalg.norm(embedding), space, use)
+        return self.template_of(embedding / np.linalg.norm(embedding), use, model=model)
+
+    def template_of(
+        self,
+        embedding: NDArray[np.float64],
+        use: TemplateUse,
+        *,
+        model: str = DEFAULT_PIPELINE,
+        metric: Metric = Metric.COSINE,
+    ) -> SignedTemplate:
+        """A fresh template of an embedding of shape (dimension,)."""
+        space = TemplateSpace(embedding.size, metric)
+        ciphertext = self._encryptor.encrypt(embedding, space, use)
         statement = TemplateStatement(
             key_version=self._material.key_version,
             scheme=self._material.scheme,

@@ -1,11 +1,13 @@
 """One real stack, and in it one key, gallery and set of templates for each scheme."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.e2e.forgery import Forger
 from tests.faces import LabelledFaces, labelled_faces
 from tests.schemes import SchemeCase, scheme_cases
@@ -14,6 +16,10 @@ from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
 from veilface.common.attested import SignedTemplate
 from veilface.crypto.contract import TemplateUse
+from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
+from veilface.embedding.domain.normalization import l2_normalize
+from veilface.embedding.models.building import build_pipelines
+from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.v1 import policy_pb2
 
 READY_TIMEOUT_S = 240.0
@@ -37,7 +43,8 @@ class System:
         key: A key that allows probes in the clear.
         strict_key: One of the same scheme that does not.
         gallery: Under `key`, with everybody of `people` enrolled as "person-0", "person-1" and so on.
-        references: A template of each person to enroll.
+        references: The templates that are enrolled in `gallery`.
+        embeddings: The same in the clear.
         probes: A template of each person to ask about.
         stranger: A template of somebody who is not enrolled, to ask about.
     """
@@ -50,9 +57,20 @@ class System:
     gallery: str
     people: People
     references: tuple[SignedTemplate, ...]
+    embeddings: tuple[NDArray[np.float64], ...]
     probes: tuple[SignedTemplate, ...]
     stranger: SignedTemplate
     forger: Forger
+
+    def reference(self, person: int) -> SignedTemplate:
+        """A fresh template of somebody's reference, to enroll in another gallery."""
+        return self.forger.template_of(self.embeddings[person], TemplateUse.REFERENCE)
+
+
+def policy_of(**changes: object) -> policy_pb2.KeyPolicy:
+    """A policy that stands in no test's way: probes in the clear, and answers without limit."""
+    unlimited = policy_pb2.Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
+    return policy_pb2.KeyPolicy(plaintext_probe_allowed=True, top_k_limit=100, quotas=unlimited, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +95,8 @@ def operator(stack: LocalStack) -> Iterator[VeilfaceClient]:
 
 
 @pytest.fixture(scope="session")
-def people() -> People:
-    return people_of(labelled_faces())
+def people(faces: LabelledFaces) -> People:
+    return people_of(faces)
 
 
 def people_of(faces: LabelledFaces) -> People:
@@ -91,6 +109,22 @@ def people_of(faces: LabelledFaces) -> People:
     )
 
 
+@pytest.fixture(scope="session")
+def faces() -> LabelledFaces:
+    return labelled_faces()
+
+
+@pytest.fixture(scope="session")
+def embedded(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
+    """The embedding of every labelled photograph in the clear, L2-normalised float64."""
+    pipeline = build_pipelines((DEFAULT_PIPELINE,), Path.home(), 1).default
+    found = {}
+    for path in faces.photographs:
+        (face,) = pipeline.finder.find(decode_image(path.read_bytes(), ImageLimits()))
+        found[path] = l2_normalize(pipeline.embedder.embed(face.aligned))
+    return found
+
+
 @pytest.fixture(scope="session", params=scheme_cases())
 def system(
     request: pytest.FixtureRequest,
@@ -98,10 +132,11 @@ def system(
     client: VeilfaceClient,
     operator: VeilfaceClient,
     people: People,
+    embedded: Mapping[Path, NDArray[np.float64]],
 ) -> System:
     case: SchemeCase = request.param
     key, strict_key, gallery = case.profile, f"{case.profile}-strict", f"people-{case.profile}"
-    operator.keys.create(key, case.scheme, case.profile, policy_pb2.KeyPolicy(plaintext_probe_allowed=True))
+    operator.keys.create(key, case.scheme, case.profile, policy_of())
     operator.keys.create(strict_key, case.scheme, case.profile)
     client.galleries.create(gallery, key)
 
@@ -109,6 +144,7 @@ def system(
         return tuple(client.extract(photograph, use, key=key).faces[0].template for photograph in photographs)
 
     references = extract(people.references, TemplateUse.REFERENCE)
+    embeddings = tuple(embedded[photograph] for photograph in people.references)
     for number, reference in enumerate(references):
         client.enrollments.create(gallery, reference, f"person-{number}", request_id=f"person-{number}")
     *probes, stranger = extract((*people.probes, people.stranger), case.probe_use)
@@ -121,6 +157,7 @@ def system(
         gallery=gallery,
         people=people,
         references=references,
+        embeddings=embeddings,
         probes=tuple(probes),
         stranger=stranger,
         forger=Forger.with_keys_of(stack, key),
@@ -132,6 +169,6 @@ def own_gallery(system: System) -> Iterator[str]:
     """A gallery of this test alone, with the first person enrolled as "ada"."""
     name = f"own-{system.case.profile}"
     system.client.galleries.create(name, system.key)
-    system.client.enrollments.create(name, system.references[0], "ada", request_id="ada")
+    system.client.enrollments.create(name, system.reference(0), "ada", request_id="ada")
     yield name
     system.client.galleries.delete(name)

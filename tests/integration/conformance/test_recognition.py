@@ -1,10 +1,9 @@
 """Every scheme enrolls, verifies, identifies, erases and rotates through the same calls."""
 
 import pytest
-from tests.integration.conformance.conftest import System
+from tests.integration.conformance.conftest import System, policy_of
 
 from veilface.common.errors import NotFoundError, Reason
-from veilface.keys.v1 import policy_pb2
 
 
 def test_the_key_and_the_gallery_have_the_scheme_that_was_asked_for(system: System) -> None:
@@ -53,8 +52,9 @@ def test_a_stranger_is_not_found(system: System) -> None:
 
 
 def test_an_enrollment_with_the_same_request_id_is_the_same(system: System, own_gallery: str) -> None:
-    first = system.client.enrollments.create(own_gallery, system.references[0], "ada", request_id="again")
-    second = system.client.enrollments.create(own_gallery, system.references[0], "ada", request_id="again")
+    template = system.reference(0)
+    first = system.client.enrollments.create(own_gallery, template, "ada", request_id="again")
+    second = system.client.enrollments.create(own_gallery, template, "ada", request_id="again")
     assert first.name == second.name
     assert system.client.galleries.get(own_gallery).enrollment_count == 2
 
@@ -73,8 +73,9 @@ def test_what_is_erased_is_not_found(system: System, own_gallery: str) -> None:
 
 
 def test_the_others_are_found_after_one_is_erased(system: System, own_gallery: str) -> None:
-    for number, reference in enumerate(system.references):
-        system.client.enrollments.create(own_gallery, reference, f"person-{number}", request_id=f"person-{number}")
+    for number in range(len(system.references)):
+        template = system.reference(number)
+        system.client.enrollments.create(own_gallery, template, f"person-{number}", request_id=f"person-{number}")
     system.client.subjects.delete(own_gallery, "ada")
     for number, probe in enumerate(system.probes):
         assert system.client.identify_template(own_gallery, probe).candidates[0].subject == f"person-{number}"
@@ -83,8 +84,7 @@ def test_the_others_are_found_after_one_is_erased(system: System, own_gallery: s
 def test_a_gallery_moves_to_a_new_key_version_without_enrolling_again(system: System) -> None:
     name = f"moving-{system.case.profile}"
     photograph, probe_photograph = system.people.references[0], system.people.probes[0]
-    policy = policy_pb2.KeyPolicy(plaintext_probe_allowed=True)
-    key = system.operator.keys.create(name, system.case.scheme, system.case.profile, policy).name
+    key = system.operator.keys.create(name, system.case.scheme, system.case.profile, policy_of()).name
     gallery = system.client.galleries.create(name, key).name
     system.client.enroll(gallery, photograph, subject="ada")
     assert system.client.verify(gallery, "ada", probe_photograph).is_match

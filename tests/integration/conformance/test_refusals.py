@@ -33,7 +33,8 @@ def enroll(system: System, gallery: str, template: SignedTemplate) -> None:
 
 
 def test_what_is_resigned_unchanged_is_accepted(system: System, stack: LocalStack, own_gallery: str) -> None:
-    enroll(system, own_gallery, resigned(stack, system.references[0], system.references[0].ciphertext))
+    reference = system.reference(0)
+    enroll(system, own_gallery, resigned(stack, reference, reference.ciphertext))
     probe = resigned(stack, system.probes[0], system.probes[0].ciphertext)
     assert system.client.verify_template(own_gallery, "mallory", probe).is_match
 
