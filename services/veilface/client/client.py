@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import grpc
 
@@ -36,13 +36,10 @@ from veilface.common.channel import open_sync_channel
 from veilface.common.errors import DataLossError, Reason, VeilfaceError
 from veilface.common.names import parse_key_or_version
 from veilface.common.settings import load_settings
-from veilface.crypto.contract import Metric, Scheme, TemplateUse
+from veilface.crypto.contract import Metric, TemplateUse, probe_use_of
 from veilface.types.v1 import score_pb2
 
 DEFAULT_KEY = "default"
-
-
-_ADDITIVE_SCHEMES: Final = frozenset({Scheme.PAILLIER, Scheme.DAMGARD_JURIK, Scheme.OKAMOTO_UCHIYAMA})
 
 
 class VeilfaceClient:
@@ -380,11 +377,6 @@ class VeilfaceClient:
             gallery, face.template, subject, request_id=request_id, labels=labels, trail=trail
         )
         return Enrolled(enrollment=enrollment, face=face, steps=trail.finished())
-
-
-def probe_use_of(scheme: Scheme) -> TemplateUse:
-    """How a probe is asked for: the additive schemes compare with probes in the clear only."""
-    return TemplateUse.PLAINTEXT_PROBE if scheme in _ADDITIVE_SCHEMES else TemplateUse.PROBE
 
 
 def _order(gallery: Gallery, use: TemplateUse, faces: FaceSelection) -> TemplateOrder:

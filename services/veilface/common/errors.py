@@ -49,6 +49,7 @@ class Reason(StrEnum):
     WRONG_USE = auto()
     EMBEDDING_OUT_OF_RANGE = auto()
     UNSUPPORTED_BY_SCHEME = auto()
+    PACKAGE_MISSING = auto()
     # Templates and tickets
     UNTRUSTED_SIGNER = auto()
     BAD_SIGNATURE = auto()

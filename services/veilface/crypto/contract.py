@@ -8,7 +8,7 @@ and never name a scheme in their own rules.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,14 @@ class TemplateUse(StrEnum):
     PROBE = "probe"
     REFERENCE = "reference"
     PLAINTEXT_PROBE = "plaintext-probe"
+
+
+_ADDITIVE_SCHEMES: Final = frozenset({Scheme.PAILLIER, Scheme.DAMGARD_JURIK, Scheme.OKAMOTO_UCHIYAMA})
+
+
+def probe_use_of(scheme: Scheme) -> TemplateUse:
+    """How a probe is asked for: the additive schemes compare with probes in the clear only."""
+    return TemplateUse.PLAINTEXT_PROBE if scheme in _ADDITIVE_SCHEMES else TemplateUse.PROBE
 
 
 @dataclass(frozen=True, slots=True)

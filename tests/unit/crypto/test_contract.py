@@ -22,7 +22,7 @@ from veilface.crypto.contract import (
     TemplateSpace,
     TemplateUse,
 )
-from veilface.crypto.public.registry import load_comparer, load_encryptor, load_segment_encryptor
+from veilface.crypto.public.registry import load_comparer, load_encryptor, load_segment_encryptor, score_tolerance
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
 from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
@@ -31,12 +31,6 @@ from veilface.embedding.models.building import build_pipelines
 from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.domain.thresholds import ThresholdTable
 
-# The margin around a threshold in which an encrypted decision may differ from the one in plaintext, in cosine. It is
-# the noise of ckks-packed and of CipherFace's least precise set, and the quantisation of the additive schemes
-# (2e-4 in the mean square, see `quantization`).
-COSINE_TOLERANCE = 1e-3
-# A squared distance has three quantised terms, one of them twice.
-DISTANCE_TOLERANCE = 3e-3
 DIMENSIONS = (16, 100)
 
 
@@ -56,6 +50,9 @@ class Party:
 
     def probe(self, embedding: NDArray[np.float64], space: TemplateSpace) -> bytes:
         return self.encryptor.encrypt(embedding, space, self.case.probe_use)
+
+    def tolerance(self, space: TemplateSpace) -> float:
+        return score_tolerance(self.case.scheme, self.case.profile, space)
 
     def score(self, reference: bytes, probe: bytes, space: TemplateSpace) -> float:
         return float(self.decrypter.decrypt(self.comparer.compare(reference, probe, space), space, 1)[0])
@@ -94,6 +91,11 @@ def embeddings(count: int, dimension: int, seed: int = 5) -> NDArray[np.float64]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def in_units_of(metric: Metric, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores of unit vectors with these cosines."""
+    return cosines if metric is Metric.COSINE else 2 - 2 * cosines
+
+
 def search(
     party: Party, references: NDArray[np.float64], probes: NDArray[np.float64], space: TemplateSpace
 ) -> NDArray[np.float64]:
@@ -119,7 +121,7 @@ def test_the_cosine_is_numpys(party: Party, dimension: int) -> None:
     one, other = embeddings(2, dimension)
     for a, b in ((one, other), (one, one), (one, -one)):
         score = party.score(party.reference(a, space), party.probe(b, space), space)
-        assert score == pytest.approx(float(a @ b), abs=COSINE_TOLERANCE)
+        assert score == pytest.approx(float(a @ b), abs=party.tolerance(space))
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
@@ -129,17 +131,15 @@ def test_the_squared_distance_is_numpys(party: Party, dimension: int) -> None:
     one, other = embeddings(2, dimension) * np.array([[0.9], [0.4]])
     for a, b in ((one, other), (one, one), (one, -one)):
         score = party.score(party.reference(a, space), party.probe(b, space), space)
-        assert score == pytest.approx(float(((a - b) ** 2).sum()), abs=DISTANCE_TOLERANCE)
+        assert score == pytest.approx(float(((a - b) ** 2).sum()), abs=party.tolerance(space))
 
 
 @pytest.mark.parametrize("metric", list(Metric))
 def test_a_search_is_numpys(party: Party, metric: Metric) -> None:
     space = TemplateSpace(16, metric)
     references, probes = embeddings(5, 16, seed=1), embeddings(2, 16, seed=2)
-    cosines = probes @ references.T
-    expected = cosines if metric is Metric.COSINE else 2 - 2 * cosines
-    tolerance = COSINE_TOLERANCE if metric is Metric.COSINE else DISTANCE_TOLERANCE
-    assert search(party, references, probes, space) == pytest.approx(expected, abs=tolerance)
+    expected = in_units_of(metric, probes @ references.T)
+    assert search(party, references, probes, space) == pytest.approx(expected, abs=party.tolerance(space))
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -156,9 +156,7 @@ def test_a_segment_encrypted_whole_is_searched_like_one_of_templates(party: Part
     prepared = party.comparer.prepare_probe(party.probe(probe, space), space, party.case.probe_use)
     (response,) = party.comparer.search(prepared, [segment], [np.arange(4)])
     scores = party.decrypter.decrypt(response, space, 4)
-    expected = references @ probe if metric is Metric.COSINE else ((references - probe) ** 2).sum(axis=1)
-    tolerance = COSINE_TOLERANCE if metric is Metric.COSINE else DISTANCE_TOLERANCE
-    assert scores == pytest.approx(expected, abs=tolerance)
+    assert scores == pytest.approx(in_units_of(metric, references @ probe), abs=party.tolerance(space))
     assert encryptor.capacity(space) == segment.capacity
 
 
@@ -179,7 +177,7 @@ def test_a_slot_that_is_emptied_leaves_the_others_as_they_are(party: Party) -> N
     prepared = party.comparer.prepare_probe(party.probe(probe, space), space, party.case.probe_use)
     (response,) = party.comparer.search(prepared, [restored], [np.array([0, 2])])
     scores = party.decrypter.decrypt(response, space, 2)
-    assert scores == pytest.approx(references[[0, 2]] @ probe, abs=COSINE_TOLERANCE)
+    assert scores == pytest.approx(references[[0, 2]] @ probe, abs=party.tolerance(space))
 
 
 def test_a_moved_template_scores_as_before_under_the_new_version_only(party: Party) -> None:
@@ -195,13 +193,19 @@ def test_a_moved_template_scores_as_before_under_the_new_version_only(party: Par
 
     target.comparer.check_template(moved, space, TemplateUse.REFERENCE)
     score = target.score(moved, target.probe(probe, space), space)
-    assert score == pytest.approx(float(reference @ probe), abs=COSINE_TOLERANCE)
-    # A key version that the template has left cannot read it: an error, or a number that has nothing to do with it.
+    assert score == pytest.approx(float(reference @ probe), abs=party.tolerance(space))
+    # A key version that the template has left cannot read it: an error, or numbers that have nothing to do with it.
+    stale = [stale_score(party, moved, other, space) for other in (probe, -probe)]
+    true = [float(reference @ probe), -float(reference @ probe)]
+    assert np.abs(np.subtract(stale, true)).max() > party.tolerance(space)
+
+
+def stale_score(party: Party, moved: bytes, probe: NDArray[np.float64], space: TemplateSpace) -> float:
+    """What the version that a template has left makes of it; infinite if it refuses to."""
     try:
-        stale = party.score(moved, party.probe(probe, space), space)
+        return party.score(moved, party.probe(probe, space), space)
     except InvalidCiphertextError:
-        stale = np.inf
-    assert abs(stale - float(reference @ probe)) > COSINE_TOLERANCE
+        return float("inf")
 
 
 @pytest.mark.parametrize("cut", [1, 33])
@@ -210,7 +214,7 @@ def test_what_is_cut_short_is_refused(party: Party, cut: int) -> None:
     embedding = embeddings(1, 16)[0]
     reference, probe = party.reference(embedding, space), party.probe(embedding, space)
     score = party.comparer.compare(reference, probe, space)
-    assert party.decrypter.decrypt(score, space, 1) == pytest.approx([1.0], abs=COSINE_TOLERANCE)
+    assert party.decrypter.decrypt(score, space, 1) == pytest.approx([1.0], abs=party.tolerance(space))
     for check in (
         lambda: party.comparer.check_template(reference[:-cut], space, TemplateUse.REFERENCE),
         lambda: party.comparer.check_template(probe[: len(probe) - min(cut, 8)], space, party.case.probe_use),
@@ -290,36 +294,43 @@ def photographed(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
     return found
 
 
+@pytest.mark.parametrize("metric", list(Metric))
 def test_every_decision_on_labelled_pairs_is_the_plaintext_decision(
     party: Party,
+    metric: Metric,
     faces: LabelledFaces,
     photographed: Mapping[Path, NDArray[np.float64]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    threshold = ThresholdTable.load(None).resolve(DEFAULT_PIPELINE, Metric.COSINE, "", ()).value
-    plain = np.array([photographed[pair.first] @ photographed[pair.second] for pair in faces.pairs])
-    encrypted = pair_scores(party, faces, photographed)
-    near = np.abs(plain - threshold) <= COSINE_TOLERANCE
-    decided = encrypted >= threshold
-    different = decided != (plain >= threshold)
+    threshold = ThresholdTable.load(None).resolve(DEFAULT_PIPELINE, metric, "", ()).value
+    cosines = np.array([photographed[pair.first] @ photographed[pair.second] for pair in faces.pairs])
+    plain = in_units_of(metric, cosines)
+    encrypted = pair_scores(party, metric, faces, photographed)
+    tolerance = party.tolerance(TemplateSpace(len(next(iter(photographed.values()))), metric))
+    near = np.abs(plain - threshold) <= tolerance
+    # The smaller a distance, the more alike.
+    sign = 1 if metric is Metric.COSINE else -1
+    decided = sign * encrypted >= sign * threshold
+    different = decided != (sign * plain >= sign * threshold)
     with capsys.disabled():
         print(
-            f"\n{party.case.profile}: {len(decided)} pairs, {different.sum()} decided unlike plaintext, {near.sum()} "
-            f"within {COSINE_TOLERANCE} of the threshold; largest cosine error {np.abs(encrypted - plain).max():.1e}"
+            f"\n{party.case.profile}, {metric}: {len(decided)} pairs, {different.sum()} decided unlike plaintext, "
+            f"{near.sum()} within {tolerance:.1e} of the threshold; largest error {np.abs(encrypted - plain).max():.1e}"
         )
     assert not (different & ~near).any()
+    assert np.abs(encrypted - plain).max() <= tolerance
     # Both answers occur, so neither is given blindly.
     assert decided.any()
     assert not decided.all()
 
 
 def pair_scores(
-    party: Party, faces: LabelledFaces, photographed: Mapping[Path, NDArray[np.float64]]
+    party: Party, metric: Metric, faces: LabelledFaces, photographed: Mapping[Path, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """The score of each labelled pair: from one search per photograph, or one by one where there is no search."""
     number = {path: position for position, path in enumerate(faces.photographs)}
     vectors = np.array([photographed[path] for path in faces.photographs])
-    space = TemplateSpace(vectors.shape[1])
+    space = TemplateSpace(vectors.shape[1], metric)
     pairs = [(number[pair.first], number[pair.second]) for pair in faces.pairs]
     if party.case.searches_packed:
         scores = search(party, vectors, vectors, space)

@@ -11,12 +11,11 @@ from veilface.crypto.contract import (
     TemplateComparer,
     TemplateEncryptor,
     TemplateUse,
+    probe_use_of,
 )
 from veilface.crypto.public.registry import load_comparer, load_encryptor
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import generate_key, load_decrypter
-
-_PLAINTEXT_PROBE_SCHEMES = frozenset({Scheme.PAILLIER, Scheme.DAMGARD_JURIK, Scheme.OKAMOTO_UCHIYAMA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Party:
     @property
     def probe_use(self) -> TemplateUse:
         """How a probe is made: the additive schemes take it in the clear only."""
-        return TemplateUse.PLAINTEXT_PROBE if self.scheme in _PLAINTEXT_PROBE_SCHEMES else TemplateUse.PROBE
+        return probe_use_of(self.scheme)
 
 
 def make_party(scheme: Scheme, profile: str, cap_s: float) -> Party:

@@ -16,11 +16,10 @@ from veilface.cli.evaluation.scores import score_of, similarity
 from veilface.cli.evaluation.staircase import Staircase
 from veilface.cli.local_stack.stack import LocalStack, Started
 from veilface.client import VeilfaceClient
-from veilface.client.client import probe_use_of
 from veilface.client.faces import FaceSelection
 from veilface.common.attested import SignedTemplate
 from veilface.common.errors import DataLossError, Reason, VeilfaceError
-from veilface.crypto.contract import Metric, Scheme, TemplateUse
+from veilface.crypto.contract import Metric, Scheme, TemplateUse, probe_use_of
 from veilface.keys.conversion.policy import policy_to_proto
 from veilface.keys.domain.policy import KeyPolicy, Quotas, Release, ThresholdOverride
 

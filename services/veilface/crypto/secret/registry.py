@@ -1,6 +1,10 @@
-"""From the name of a scheme to its key generation and decryption. Imported by the key service only."""
+"""From the name of a scheme to its key generation and decryption. Imported by the key service only.
+
+Where a package that the scheme needs is missing, everything here raises FailedPreconditionError PACKAGE_MISSING.
+"""
 
 from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, ScoreDecrypter, SecretBytes
+from veilface.crypto.packages import packages_of
 from veilface.crypto.secret.generated import GeneratedKey
 
 
@@ -14,32 +18,34 @@ def warm() -> None:
 
 def generate_key(scheme: Scheme, profile: str, *, research: bool = False) -> GeneratedKey:
     """A new key. Raises InvalidArgumentError(UNKNOWN_PROFILE)."""
-    if scheme is Scheme.CKKS_PACKED:
-        from veilface.crypto.secret.packed.keyset import generate_key as generate_packed
+    with packages_of(scheme):
+        if scheme is Scheme.CKKS_PACKED:
+            from veilface.crypto.secret.packed.keyset import generate_key as generate_packed
 
-        return generate_packed(profile)
-    if scheme is Scheme.CKKS_TENSEAL:
-        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+            return generate_packed(profile)
+        if scheme is Scheme.CKKS_TENSEAL:
+            from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
 
-        return tenseal_factory.generate_key(profile)
-    from veilface.crypto.secret.phe import factory
+            return tenseal_factory.generate_key(profile)
+        from veilface.crypto.secret.phe import factory
 
-    return factory.generate_key(profile, research=research)
+        return factory.generate_key(profile, research=research)
 
 
 def load_decrypter(scheme: Scheme, profile: str, secret_key: SecretBytes, *, research: bool = False) -> ScoreDecrypter:
     """What decrypts comparison scores with this secret key."""
-    if scheme is Scheme.CKKS_PACKED:
-        from veilface.crypto.secret.packed.decrypt import PackedDecrypter
+    with packages_of(scheme):
+        if scheme is Scheme.CKKS_PACKED:
+            from veilface.crypto.secret.packed.decrypt import PackedDecrypter
 
-        return PackedDecrypter(profile, secret_key)
-    if scheme is Scheme.CKKS_TENSEAL:
-        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+            return PackedDecrypter(profile, secret_key)
+        if scheme is Scheme.CKKS_TENSEAL:
+            from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
 
-        return tenseal_factory.load_decrypter(profile, secret_key)
-    from veilface.crypto.secret.phe import factory
+            return tenseal_factory.load_decrypter(profile, secret_key)
+        from veilface.crypto.secret.phe import factory
 
-    return factory.load_decrypter(profile, secret_key, research=research)
+        return factory.load_decrypter(profile, secret_key, research=research)
 
 
 def load_reencrypter(
@@ -61,14 +67,15 @@ def load_reencrypter(
         seeds: The renewal seeds of source and target, if the key has them.
         research: Whether profiles below 112 bits of security are allowed.
     """
-    if scheme is Scheme.CKKS_PACKED:
-        from veilface.crypto.secret.packed.reencrypt import PackedReencrypter
+    with packages_of(scheme):
+        if scheme is Scheme.CKKS_PACKED:
+            from veilface.crypto.secret.packed.reencrypt import PackedReencrypter
 
-        return PackedReencrypter(profile, secret_key, target, seeds)
-    if scheme is Scheme.CKKS_TENSEAL:
-        from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
+            return PackedReencrypter(profile, secret_key, target, seeds)
+        if scheme is Scheme.CKKS_TENSEAL:
+            from veilface.crypto.secret.ckks_tenseal import factory as tenseal_factory
 
-        return tenseal_factory.load_reencrypter(profile, secret_key, target, seeds)
-    from veilface.crypto.secret.phe import factory
+            return tenseal_factory.load_reencrypter(profile, secret_key, target, seeds)
+        from veilface.crypto.secret.phe import factory
 
-    return factory.load_reencrypter(profile, secret_key, target, seeds, research=research)
+        return factory.load_reencrypter(profile, secret_key, target, seeds, research=research)

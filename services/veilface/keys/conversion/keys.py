@@ -31,7 +31,8 @@ def new_key_from_proto(message: key_service_pb2.CreateKeyRequest) -> NewKey:
     """What a new key is to be.
 
     Raises:
-        InvalidArgumentError: MISSING_FIELD, INVALID_NAME, INVALID_FIELD, UNKNOWN_PROFILE or UNSUPPORTED_BY_SCHEME.
+        InvalidArgumentError: MISSING_FIELD, INVALID_NAME, INVALID_FIELD or UNKNOWN_PROFILE.
+        FailedPreconditionError: PACKAGE_MISSING.
     """
     if not message.key_id:
         raise InvalidArgumentError(Reason.MISSING_FIELD, "key_id is missing")

@@ -19,7 +19,7 @@ def test_every_scheme_has_80_112_and_128_bits_and_112_is_the_default():
 
 @pytest.mark.parametrize("name", RESEARCH_PROFILES)
 def test_80_bits_are_refused_unless_research_is_allowed(name: str):
-    with pytest.raises(InvalidArgumentError) as refused:
+    with pytest.raises(InvalidArgumentError, match="VEILFACE_RESEARCH=true") as refused:
         generate_key(name)
     assert refused.value.reason is Reason.INSECURE_PARAMETERS
 

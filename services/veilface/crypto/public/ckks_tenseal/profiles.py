@@ -150,7 +150,7 @@ _named(
     (31, 60, 60, 60, 60, 60, 60, 31),
     60,
     "its special prime is shorter than the others, which makes switching keys noisy: scores carry an error of about "
-    "5e-5 at 512 dimensions and 3e-4 at 4096, and of 6e-3 where TenSEAL's own decryption reads them. Evaluation keys "
+    "7e-5 at 512 dimensions and 6e-4 at 4096, and of 6e-3 where TenSEAL's own decryption reads them. Evaluation keys "
     "take 350 MB",
 )
 _named(
@@ -169,7 +169,7 @@ _named(
     (30, 30, 30, 30),
     30,
     "does not reach 256 bits: its modulus has 120 bits, and the limit at n = 8192 is 118; it reaches 192 bits. Scores "
-    "carry an error of about 2e-4 at 512 dimensions and 1e-3 at 4096",
+    "carry an error of about 6e-5 at 512 dimensions and 5e-4 at 4096",
 )
 _named(256, "offensive", 14, (45, 45, 45, 45, 45), 45)
 

@@ -3,9 +3,9 @@
 THE MATCHER SEES THE PROBE: it is the plaintext tower of the papers' two-tower protocol (see `encrypt`). References and
 scores stay encrypted.
 
-A response is multiplied by a fresh encryption of zero. Without that its randomness would be a product of powers of the
-references' randomness, from which the holder of the secret key could work out weights, and recognise equal
-queries. Its plaintext is the scores asked for and nothing else.
+A response is multiplied by a fresh encryption of zero, uniform also for who knows the factors of n. Without that its
+randomness would be a product of powers of the references' randomness, from which the holder of the secret key could
+work out weights, and recognise equal queries. Its plaintext is the scores asked for and random digits (see `slots`).
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, PreparedProbe, Segment, TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
+from veilface.crypto.public.phe.encoding import Encoder
 from veilface.crypto.public.phe.encrypt import require_plaintext_probe
 from veilface.crypto.public.phe.lanes import LaneModulus, Steps, addresses, steps_by_lane
 from veilface.crypto.public.phe.montgomery import LANES
 from veilface.crypto.public.phe.public_key import PhePublicKey
 from veilface.crypto.public.phe.randomness import ZeroSource
-from veilface.crypto.public.phe.segment import PheSegment
+from veilface.crypto.public.phe.segment import Packed, PheSegment
+from veilface.crypto.public.phe.slots import SlotLayout
 from veilface.crypto.public.phe.weights import Rows, WeightPlan, multiply_out, plan_weights, quotient
 
 
@@ -62,7 +64,8 @@ class PheComparer:
     def __init__(self, key: PhePublicKey) -> None:
         self.key = key
         self._lanes = LaneModulus(key.modulus)
-        self._zeros = ZeroSource(key, self._lanes)
+        self._encoder = Encoder(key, self._lanes)
+        self._zeros = ZeroSource(key, self._lanes, key.response_exponent_bits)
 
     def check_template(self, ciphertext: bytes, space: TemplateSpace, use: TemplateUse) -> None:
         """See `TemplateComparer.check_template`."""
@@ -110,17 +113,20 @@ class PheComparer:
             InvalidArgumentError: WRONG_DIMENSION if probe and segments are not of one space; INVALID_FIELD if a slot is
                 empty, or none is given for a segment.
         """
-        packed = [segment for segment in segments if isinstance(segment, PheSegment)]
-        if not isinstance(probe, PlannedProbe) or len(packed) != len(segments):
+        own = [segment for segment in segments if isinstance(segment, PheSegment)]
+        if not isinstance(probe, PlannedProbe) or len(own) != len(segments):
             raise InvalidArgumentError(Reason.WRONG_DIMENSION, "probe and segments must be of one scheme and space")
-        if any(segment.space != probe.space for segment in packed):
+        if any(segment.space != probe.space for segment in own):
             raise InvalidArgumentError(Reason.WRONG_DIMENSION, "probe and segments must be of one template space")
-        constants = [_constant(probe, segment, shown) for segment, shown in zip(packed, slots, strict=True)]
-        products = self._products(probe, packed)
-        responses = self._finish(products, constants)
+        packed = [segment.packed() for segment in own]
+        constants = [
+            _constant(probe.constant, segment.layout, held.occupied, shown)
+            for segment, held, shown in zip(own, packed, slots, strict=True)
+        ]
+        responses = self._finish(self._products(probe, packed), constants)
         return [
             self._write(segment, shown, response)
-            for segment, shown, response in zip(packed, slots, responses, strict=True)
+            for segment, shown, response in zip(own, slots, responses, strict=True)
         ]
 
     def search_many(
@@ -129,9 +135,9 @@ class PheComparer:
         """See `TemplateComparer.search_many`. Probes share nothing here: it is one search after another."""
         return [self.search(probe, segments, slots) for probe in probes]
 
-    def _products(self, probe: PlannedProbe, segments: Sequence[PheSegment]) -> list[mpz]:
+    def _products(self, probe: PlannedProbe, segments: Sequence[Packed]) -> list[mpz]:
         """The packed scores of every segment, eight segments to a program."""
-        tables = [segment.rows() for segment in segments]
+        tables = [segment.rows for segment in segments]
         where = [addresses(table) for table in tables]
         tiles = [np.stack(_padded(where[first : first + LANES])) for first in range(0, len(where), LANES)]
         sides: list[Rows] = [probe.plan.positive, probe.plan.negative]
@@ -144,11 +150,11 @@ class PheComparer:
     def _finish(self, products: list[mpz], constants: list[int]) -> list[mpz]:
         """Add the constants, then fresh encryptions of zero."""
         modulus = self.key.modulus
-        encoded = {constant: self.key.encode(constant) for constant in set(constants)}
+        encoded = self._encoder.encode(constants)
         zeros = self._zeros.take(len(products))
         return [
-            product * encoded[constant] % modulus * zero % modulus
-            for product, constant, zero in zip(products, constants, zeros, strict=True)
+            product * constant % modulus * zero % modulus
+            for product, constant, zero in zip(products, encoded, zeros, strict=True)
         ]
 
     def _write(self, segment: PheSegment, shown: NDArray[np.intp], response: mpz) -> bytes:
@@ -157,14 +163,14 @@ class PheComparer:
         return wire.write(self.key, header, positions + wire.write_integers(self.key, [response]))
 
 
-def _constant(probe: PlannedProbe, segment: PheSegment, shown: NDArray[np.intp]) -> int:
-    """What is added to the packed scores: the probe's constant where shown, masks where hidden."""
-    occupied = segment.occupied
+def _constant(constant: int, layout: SlotLayout, occupied: NDArray[np.intp], shown: NDArray[np.intp]) -> int:
+    """What is added to the packed scores: the probe's constant to every template's, and what masks all but the shown.
+
+    Hidden templates need the constant as well: without it their scores may be negative, and borrow from shown ones.
+    """
     if len(shown) == 0 or not np.isin(shown, occupied).all() or (np.diff(shown) <= 0).any():
         raise InvalidArgumentError(Reason.INVALID_FIELD, "the slots to score must be occupied and ascending")
-    hidden = np.setdiff1d(occupied, shown)
-    total = segment.layout.same_in(map(int, shown), probe.constant)
-    return total + segment.layout.mask(map(int, hidden), map(int, shown))
+    return layout.same_in(occupied.tolist(), constant) + layout.mask(occupied.tolist(), shown.tolist())
 
 
 def _padded(tables: list[Steps]) -> list[Steps]:

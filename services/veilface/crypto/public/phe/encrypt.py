@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.phe import wire
+from veilface.crypto.public.phe.encoding import Encoder
 from veilface.crypto.public.phe.lanes import LaneModulus
 from veilface.crypto.public.phe.public_key import PhePublicKey
 from veilface.crypto.public.phe.quantization import quantize, reference_coordinates
@@ -39,7 +40,9 @@ class PheEncryptor:
 
     def __init__(self, key: PhePublicKey) -> None:
         self.key = key
-        self._zeros = ZeroSource(key, LaneModulus(key.modulus))
+        lanes = LaneModulus(key.modulus)
+        self._encoder = Encoder(key, lanes)
+        self._zeros = ZeroSource(key, lanes, key.encryption_exponent_bits)
 
     def encrypt(self, embedding: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> bytes:
         """See `TemplateEncryptor.encrypt`.
@@ -58,6 +61,6 @@ class PheEncryptor:
 
     def encrypt_integers(self, integers: Iterable[int]) -> list[mpz]:
         """A fresh ciphertext of each integer; they decrypt in LightPHE too, modulo its plaintext modulus."""
-        encoded = [self.key.encode(integer) for integer in integers]
+        encoded = self._encoder.encode(list(integers))
         zeros = self._zeros.take(len(encoded))
         return [message * zero % self.key.modulus for message, zero in zip(encoded, zeros, strict=True)]

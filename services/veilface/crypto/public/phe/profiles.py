@@ -107,6 +107,7 @@ def check_strength(profile: PheProfile, *, research: bool) -> PheProfile:
         raise InvalidArgumentError(
             Reason.INSECURE_PARAMETERS,
             f"profile {profile.name} has {profile.security_bits} bits of security, which is within reach of an "
-            f"attacker; use {DEFAULT_PROFILES[profile.scheme]} or stronger, or allow research profiles",
+            f"attacker; use {DEFAULT_PROFILES[profile.scheme]} or stronger, or start the "
+            "services with VEILFACE_RESEARCH=true to reproduce published measurements",
         )
     return profile

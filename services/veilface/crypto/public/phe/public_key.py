@@ -50,15 +50,24 @@ class PhePublicKey:
     randomizer: mpz
 
     @property
-    def randomizer_bits(self) -> int:
-        """How long a random exponent of `randomizer` must be.
+    def encryption_exponent_bits(self) -> int:
+        """How long a random exponent of `randomizer` must be to hide a message from all who lack the secret key.
 
-        Half the key size by DJN's argument; for Okamoto-Uchiyama the order of h and 128 bits, so that the powers are
-        uniform up to 2^-128.
+        Half the key size by DJN's argument, which needs the factors of n to be unknown. For Okamoto-Uchiyama, where
+        there is no such argument, as long as in a response.
         """
         if self.profile.scheme is Scheme.OKAMOTO_UCHIYAMA:
-            return 2 * self.profile.prime_bits + _STATISTICAL_BITS
+            return self.response_exponent_bits
         return self.profile.prime_bits
+
+    @property
+    def response_exponent_bits(self) -> int:
+        """How long a random exponent must be to hide how a response was computed from whoever made the key, too.
+
+        The order of `randomizer` is below 2^key_bits; with 128 bits more its powers are uniform up to 2^-128 and
+        drown, whatever the factors of n, the exponents that encryption, packing and weights have left.
+        """
+        return self.profile.key_bits + _STATISTICAL_BITS
 
     @property
     def key_id(self) -> bytes:

@@ -1,9 +1,10 @@
 """Embeddings as integers: one fixed scale for every scheme, side and dimension.
 
 x -> round(2000 x), of either sign. The integer score of two templates is exactly the integer inner product (or the
-integer squared distance), so that the only error is rounding: about 2e-4 of cosine in the mean square
-(sqrt(2/12) / 2000), below 1e-3 for all but one in a million pairs. 2000 is the largest round number whose scores fit
-23 bits with their sign for every dimension up to 4096; five bits fewer per slot would be half as precise on each side.
+integer squared distance), so that the only error of a comparison is rounding: about 2e-4 of cosine in the mean square
+(sqrt(2/12) / 2000), below 1e-3 for all but one in a million pairs (see `rounding`). 2000 is the largest round number
+whose scores fit 23 bits with their sign for every dimension up to 4096; five bits fewer per slot would be half as
+precise on each side.
 
 A scale instead of LightPHE's min-max shift: shifting makes every coordinate positive, but changes the metric.
 """

@@ -1,33 +1,30 @@
-"""Fresh encryptions of zero: random powers of a fixed base, in lanes.
-
-The exponent is a string of six-bit digits, each drawn uniformly from the operating system's randomness; the base's
-powers of every digit at every position are tabulated once.
-"""
+"""Fresh encryptions of zero: powers of a fixed base by exponents from the operating system's randomness."""
 
 import secrets
 import threading
-from typing import Final
 
-import numpy as np
 from gmpy2 import mpz
 
-from veilface.crypto.public.phe.lanes import U64, LaneModulus, Steps, addresses
+from veilface.crypto.public.phe.fixed_base import FixedBase
+from veilface.crypto.public.phe.lanes import LaneModulus
 from veilface.crypto.public.phe.montgomery import LANES
 from veilface.crypto.public.phe.public_key import PhePublicKey
 
-_WINDOW: Final = 6
-_DIGITS: Final = 1 << _WINDOW
-
 
 class ZeroSource:
-    """Makes encryptions of zero under one public key. Safe for concurrent use; the table is made on first use."""
+    """Makes encryptions of zero under one public key. Safe for concurrent use.
 
-    def __init__(self, key: PhePublicKey, lanes: LaneModulus) -> None:
-        self._key = key
-        self._lanes = lanes
-        self._positions = -(-key.randomizer_bits // _WINDOW)
+    Args:
+        key: The public key.
+        lanes: Arithmetic modulo its ciphertext modulus.
+        exponent_bits: How long the random exponents are, which decides from whom the zeros hide what they are added to:
+            `PhePublicKey.encryption_exponent_bits` or `response_exponent_bits`.
+    """
+
+    def __init__(self, key: PhePublicKey, lanes: LaneModulus, exponent_bits: int) -> None:
+        self._randomizer = FixedBase(key.randomizer, lanes)
+        self._exponent_bits = exponent_bits
         self._lock = threading.Lock()
-        self._table: U64 | None = None
         self._spare: list[mpz] = []
 
     def take(self, count: int) -> list[mpz]:
@@ -35,32 +32,7 @@ class ZeroSource:
         with self._lock:
             missing = count - len(self._spare)
             if missing > 0:
-                self._spare.extend(self._make(-(-missing // LANES)))
+                exponents = [secrets.randbits(self._exponent_bits) for _ in range(missing + -missing % LANES)]
+                self._spare.extend(self._randomizer.powers(exponents))
             taken, self._spare = self._spare[:count], self._spare[count:]
         return taken
-
-    def _make(self, groups: int) -> list[mpz]:
-        if self._table is None:
-            self._table = self._tabulate()
-        where = addresses(self._table).reshape(self._positions, _DIGITS)
-        programs = [self._program(where) for _ in range(groups)]
-        results = self._lanes.run(programs, folded=False)
-        return self._lanes.integers(results.reshape(-1, self._lanes.limbs))
-
-    def _program(self, where: Steps) -> Steps:
-        random = np.frombuffer(secrets.token_bytes(self._positions * LANES), dtype=np.uint8)
-        digits = (random % _DIGITS).reshape(self._positions, LANES)
-        return np.ascontiguousarray(np.take_along_axis(where, digits.astype(np.intp), axis=1))
-
-    def _tabulate(self) -> U64:
-        """Row 64 i + k is base^(k 64^i)."""
-        modulus = self._key.modulus
-        powers: list[mpz] = []
-        base = self._key.randomizer
-        for _ in range(self._positions):
-            power = mpz(1)
-            for _ in range(_DIGITS):
-                powers.append(power)
-                power = power * base % modulus
-            base = power
-        return self._lanes.rows(powers)

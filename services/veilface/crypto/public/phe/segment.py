@@ -32,8 +32,21 @@ class _Joining:
     rows: U64
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """What a segment held at one moment.
+
+    Attributes:
+        rows: Every template, in row form: uint64 (coordinates, limbs).
+        occupied: The slots that hold one, ascending.
+    """
+
+    rows: U64
+    occupied: NDArray[np.intp]
+
+
 class PheSegment:
-    """One segment, in row form: uint64 (coordinates, limbs)."""
+    """One segment. Safe for concurrent use."""
 
     def __init__(self, space: TemplateSpace, key: PhePublicKey, lanes: LaneModulus) -> None:
         self.space = space
@@ -87,18 +100,19 @@ class PheSegment:
             self._change(slot, occupied=False)
             self._joining.append(_Joining(slot, rows))
 
-    def rows(self) -> U64:
-        """Every template packed, uint64 (coordinates, limbs)."""
+    def packed(self) -> Packed:
+        """What it holds now: rows and slots of the same moment, so that no template of the rows stays unmasked."""
         with self._lock:
             if self._joining:
-                self._rows = self._packed()
+                self._rows = self._packed_rows()
                 self._joining = []
-            return self._rows
+            return Packed(self._rows, self.occupied)
 
     def to_bytes(self) -> bytes:
         """See `Segment.to_bytes`."""
-        ciphertexts = self._lanes.integers(self.rows())
-        return wire.write_segment(self._key, self.space, self.capacity, self.occupied, ciphertexts)
+        packed = self.packed()
+        ciphertexts = self._lanes.integers(packed.rows)
+        return wire.write_segment(self._key, self.space, self.capacity, packed.occupied, ciphertexts)
 
     @classmethod
     def from_bytes(
@@ -117,7 +131,7 @@ class PheSegment:
             raise InvalidArgumentError(Reason.INVALID_FIELD, f"slot {slot} of the segment is {state}")
         self._occupied[slot] = occupied
 
-    def _packed(self) -> U64:
+    def _packed_rows(self) -> U64:
         """The rows with every joining template: Horner's rule in 2^b, eight coordinates at a time."""
         tables = [joining.rows for joining in self._joining]
         order = sorted(range(len(tables)), key=lambda index: -self._joining[index].slot)

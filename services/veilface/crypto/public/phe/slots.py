@@ -3,9 +3,14 @@
 Slot t of a plaintext is its digit at 2^(b t). Cosine scores are signed, so a digit may borrow from the next; adding
 2^(b-1) to every slot before reading makes all digits non-negative again.
 
-A slot that is occupied but not asked for is hidden by adding a uniform random digit to it. The sum may carry into the
-next slot; where that one is asked for, a random number below `CARRY_BLUR` hides the carry and changes the score by at
-most `CARRY_BLUR` units (2.6e-4 of cosine). Every other score is exact.
+Whoever decrypts a response is to learn the scores that were asked for and nothing else. Every other slot gets a uniform
+random digit, whether it is empty or holds a template, and so does the guard above the highest slot. The digit of a
+template that is hidden in this way may carry into the next slot, by an amount that depends on its score:
+- where the next slot is not asked for, its own random digit hides the carry;
+- where it is, a random number below `CARRY_BLUR` hides the carry but for one answer in a thousand, and changes the
+  score by at most `CARRY_BLUR` units (2.6e-4 in units of the metric).
+Every other score is exact. Templates are hidden only while the segment holds more of them than the searched snapshot of
+the gallery, because one was enrolled or erased meanwhile.
 """
 
 import secrets
@@ -30,7 +35,7 @@ class SlotLayout:
 
     Attributes:
         bits: The width of a slot.
-        capacity: How many slots there are.
+        capacity: How many slots there are, not counting the guard above them.
         lowest: The lowest integer score.
         highest: The highest integer score.
 
@@ -46,11 +51,11 @@ class SlotLayout:
 
     def __post_init__(self) -> None:
         fits = self.lowest + self.bias >= 0 and self.highest + CARRY_BLUR + self.bias < 1 << self.bits
-        if not fits or self.capacity < 1 or self.bits * self.capacity >= self.plaintext_bits:
+        if not fits or self.capacity < 1 or self.bits * (self.capacity + 1) >= self.plaintext_bits:
             raise InvalidArgumentError(
                 Reason.WRONG_PARAMETERS,
                 f"{self.capacity} scores between {self.lowest} and {self.highest} in slots of {self.bits} bits "
-                f"overflow a plaintext of {self.plaintext_bits} bits",
+                f"and a guard overflow a plaintext of {self.plaintext_bits} bits",
             )
 
     @property
@@ -71,13 +76,27 @@ class SlotLayout:
         """The plaintext with this value in the given slots."""
         return sum(value << self.shift(slot) for slot in slots)
 
-    def mask(self, hidden: Iterable[int], shown: Iterable[int]) -> int:
-        """A random plaintext that hides the hidden slots."""
-        visible, total = set(shown), 0
-        for slot in hidden:
-            total += secrets.randbits(self.bits) << self.shift(slot)
-            if slot + 1 in visible:
-                total += secrets.randbelow(CARRY_BLUR - 1) << self.shift(slot + 1)
+    def mask(self, occupied: Iterable[int], shown: Iterable[int]) -> int:
+        """A random plaintext that leaves nothing to read but the shown slots.
+
+        Args:
+            occupied: The slots that hold a template, whose scores lie in [lowest, highest].
+            shown: Those of them that are asked for.
+        """
+        visible = frozenset(shown)
+        hidden = frozenset(occupied) - visible
+        total, carries = 0, False
+        for slot in range(self.capacity + 1):
+            if slot in visible:
+                digit = secrets.randbelow(CARRY_BLUR - 1) if carries else 0
+                carries = False
+            elif slot in hidden:
+                digit = secrets.randbits(self.bits)
+                carries = True
+            else:
+                # Its bias taken out, an empty slot has no carry of its own.
+                digit = secrets.randbits(self.bits) - self.bias
+            total += digit << self.shift(slot)
         return total
 
     def read(self, plaintext: int, slots: NDArray[np.intp]) -> list[int]:
@@ -86,9 +105,9 @@ class SlotLayout:
         Raises:
             InvalidCiphertextError: MALFORMED_CIPHERTEXT if the plaintext is no sum of scores.
         """
-        digits = plaintext + self.same_in(range(self.capacity), self.bias)
-        # Hidden slots may carry out of the highest slot.
-        if not 0 <= digits < 2 << (self.bits * self.capacity):
+        digits = plaintext + self.same_in(range(self.capacity + 1), self.bias)
+        # The guard may carry, too.
+        if not 0 <= digits < 2 << self.shift(self.capacity + 1):
             raise _no_score()
         width = (1 << self.bits) - 1
         scores = [(digits >> self.shift(int(slot)) & width) - self.bias for slot in slots]
@@ -115,8 +134,8 @@ def slot_layout(profile: PheProfile, space: TemplateSpace) -> SlotLayout:
     else:
         lowest, highest = 0, 4 * square
         bits = (highest + CARRY_BLUR).bit_length()
-    # One bit to spare, for the carry out of a hidden highest slot.
-    return SlotLayout(bits, (profile.plaintext_bits - 1) // bits, lowest, highest, profile.plaintext_bits)
+    # One slot is the guard, and one bit is for its carry.
+    return SlotLayout(bits, (profile.plaintext_bits - 1) // bits - 1, lowest, highest, profile.plaintext_bits)
 
 
 def _no_score() -> InvalidCiphertextError:
