@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
 from veilface.crypto.contract import PublicMaterial, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import seal, wire
-from veilface.crypto.public.packed.expand import segment_scale
+from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.kernels import sampling
 from veilface.crypto.public.packed.kernels.lanes import forward_lazy
 from veilface.crypto.public.packed.kernels.multiply_add import LANES
@@ -57,8 +57,9 @@ class SegmentEncryptor:
         """How many templates a segment holds: of any space the same."""
         return self.profile.degree
 
-    def _encrypt_chunk(self, messages: NDArray[np.int64], first: int, count: int, tiles: U32) -> None:
-        """The dimensions first..first + count, at most 16."""
+    def _encrypt_chunk(self, messages: NDArray[np.int64], first: int, tiles: U32) -> None:
+        """The coordinates from `first` on, at most 16. messages: (coordinates, n)."""
+        count = messages.shape[0]
         degree = self.profile.degree
         small = np.empty((3, degree, CHUNK), dtype=np.int8)
         sampling.sample(_random_words(degree * CHUNK * _WORDS_PER_COEFFICIENT), small[0], small[1], small[2])
@@ -67,7 +68,7 @@ class SegmentEncryptor:
             q = constants[0]
             for index in range(3):
                 sampling.residues(small[index], q, residues[index])
-            sampling.add_messages(messages, first, count, q, constants, residues[1])
+            sampling.add_messages(messages, q, constants, residues[1])
             for index in range(3):
                 address = residues[index].ctypes.data
                 forward_lazy(
@@ -103,18 +104,18 @@ class SegmentEncryptor:
                 Reason.WRONG_DIMENSION,
                 f"a segment takes an array of 1 to {profile.degree} embeddings, got shape {embeddings.shape}",
             )
-        rows = np.array([coordinates(row, space, TemplateUse.REFERENCE, profile) for row in embeddings])
+        rows = coordinates(embeddings, space, TemplateUse.REFERENCE, profile)
         count = coordinate_count(space, profile)
-        scale = segment_scale(profile) / (profile.integer_norm or 1)
+        scale = expanded_scale(profile, profile.segment_log_scale) / (profile.integer_norm or 1)
         positions = coefficient_positions(np.arange(rows.shape[0]), count, profile.degree)
-        messages = np.zeros((count, profile.degree), dtype=np.int64)
-        messages[:, positions] = np.rint(rows.T * scale).astype(np.int64)
         tiles: U32 = np.empty(segment_shape(profile, count), dtype=np.uint32)
 
         def work(first: int, last: int) -> None:
-            for chunk in range(first, last):
-                start = chunk * CHUNK
-                self._encrypt_chunk(messages, start, min(CHUNK, count - start), tiles)
+            for start in range(first * CHUNK, min(last * CHUNK, count), CHUNK):
+                chunk = rows[:, start : start + CHUNK].T.astype(np.float64)
+                messages = np.zeros((chunk.shape[0], profile.degree), dtype=np.int64)
+                messages[:, positions] = np.rint(chunk * scale)
+                self._encrypt_chunk(messages, start, tiles)
 
         parts: list[Callable[[], None]] = [
             partial(work, *bounds) for bounds in split(-(-count // CHUNK), worker_count())

@@ -73,7 +73,7 @@ class PackedEncryptor:
         automorphism is needed to compare 1:1.
         """
         profile = self.profile
-        values = coordinates(embedding, space, use, profile)
+        (values,) = coordinates(np.asarray(embedding, dtype=np.float64)[None], space, use, profile)
         if use is TemplateUse.PLAINTEXT_PROBE:
             return write_plaintext_probe(values, profile)
         if use is TemplateUse.PROBE:

@@ -6,12 +6,14 @@ the scale beforehand. Every level is walked at all limbs and the leaves are resc
 cost less, but its rounding noise adds up where templates have much in common (errors of 4e-3 were seen). Templates
 stacked at multiples of D in one polynomial are expanded together, at the price of one.
 
-Ciphertexts lie in chunks of 16 lanes: (chunk, polynomial, limb, n, 16).
+Ciphertexts lie in chunks of 16 lanes: (polynomial, limb, n, 16). With 2^i ciphertexts present, the one at position p
+is the ancestor of the leaves p, p + 2^i, p + 2 * 2^i ...
 """
 
 import threading
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Final
 
 import numpy as np
 
@@ -19,9 +21,12 @@ from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.kernels import pointwise, rotate
 from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
 from veilface.crypto.public.packed.kernels.vector import COUNT as LANES
-from veilface.crypto.public.packed.parallel import run_parts
+from veilface.crypto.public.packed.parallel import run_urgent_parts, worker_count
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, automorphism, prime_ring, reduction_constants, shoup
+
+# More subtrees than threads, so that a thread that is done early takes another.
+_SUBTREES_PER_THREAD: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,18 +70,17 @@ def expanded_count(coordinates: int) -> int:
     return 1 << (coordinates - 1).bit_length()
 
 
-def segment_scale(profile: PackedProfile) -> float:
-    """The exact scale of expanded templates at `segment_limbs` limbs: about 2^segment_log_scale."""
+def expanded_scale(profile: PackedProfile, log_scale: int) -> float:
+    """The exact scale of templates that were expanded to about 2^log_scale at `segment_limbs` limbs."""
     dropped = profile.data_primes[profile.segment_limbs]
-    return float(2.0 ** (profile.segment_log_scale + dropped.bit_length()) / dropped)
+    return float(2.0 ** (log_scale + dropped.bit_length()) / dropped)
 
 
-def upscale_factor(profile: PackedProfile, coordinates: int) -> int:
+def upscale_factor(profile: PackedProfile, coordinates: int, log_scale: int) -> int:
     """The power of two to multiply a template by before its expansion."""
     dropped = profile.data_primes[profile.segment_limbs]
-    target = profile.segment_log_scale + dropped.bit_length()
     log_count = expanded_count(coordinates).bit_length() - 1
-    return 1 << (target - profile.template_log_scale - log_count)
+    return 1 << (log_scale + dropped.bit_length() - profile.template_log_scale - log_count)
 
 
 @lru_cache(maxsize=64)
@@ -89,34 +93,44 @@ def level_monomial(profile: PackedProfile, level: int) -> U32:
     return np.array(pairs, dtype=np.uint32)
 
 
-class _Scratch(threading.local):
-    """Work space of one thread, kept between expansions."""
+class _Workspace:
+    """Arrays of one thread: digits, rotated and scratch (limbs, n, 16), products (2, limbs + 1, n, 16), branches."""
+
+    def __init__(self, limbs: int, degree: int) -> None:
+        block = (degree, LANES)
+        self.digits: U32 = np.empty((limbs, *block), dtype=np.uint32)
+        self.rotated: U32 = np.empty((limbs, *block), dtype=np.uint32)
+        self.scratch: U32 = np.empty((limbs, *block), dtype=np.uint32)
+        self.products: U32 = np.empty((2, limbs + 1, *block), dtype=np.uint32)
+        self._branches: list[U32] = []
+
+    def branch(self, depth: int) -> U32:
+        """Room for the odd half of a chunk, `depth` levels into a subtree: (2, limbs, n, 16)."""
+        while len(self._branches) <= depth:
+            self._branches.append(np.empty((2, *self.digits.shape), dtype=np.uint32))
+        return self._branches[depth]
+
+
+class _Workspaces(threading.local):
+    """The work space of the calling thread by its shape, kept between expansions."""
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[int, int], tuple[U32, U32, U32, U32]] = {}
+        self._known: dict[tuple[int, int], _Workspace] = {}
 
-    def arrays(self, limbs: int, degree: int) -> tuple[U32, U32, U32, U32]:
-        """Digits, rotated and scratch (limbs, n, 16), products (2, limbs + 1, n, 16)."""
-        key = (limbs, degree)
-        if key not in self._arrays:
-            block = (degree, LANES)
-            self._arrays[key] = (
-                np.empty((limbs, *block), dtype=np.uint32),
-                np.empty((limbs, *block), dtype=np.uint32),
-                np.empty((limbs, *block), dtype=np.uint32),
-                np.empty((2, limbs + 1, *block), dtype=np.uint32),
-            )
-        return self._arrays[key]
+    def get(self, profile: PackedProfile) -> _Workspace:
+        key = (profile.template_limbs, profile.degree)
+        if key not in self._known:
+            self._known[key] = _Workspace(*key)
+        return self._known[key]
 
 
-_scratch = _Scratch()
+_workspaces = _Workspaces()
 
 
 def split_level(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
     """One level for one chunk on the calling thread: state becomes the even half, odd the odd; (2, limbs, n, 16)."""
-    profile, limbs = keys.profile, state.shape[1]
-    tables = expansion_tables(profile)
-    digits, rotated, scratch, products = _scratch.arrays(limbs, profile.degree)
+    profile = keys.profile
+    tables, work = expansion_tables(profile), _workspaces.get(profile)
     rotate.split_chunk(
         state,
         automorphism(profile.degree, (profile.degree >> level) + 1),
@@ -125,38 +139,35 @@ def split_level(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
         level_monomial(profile, level),
         tables.transforms,
         tables.constants,
-        digits,
-        rotated,
-        scratch,
-        products,
+        work.digits,
+        work.rotated,
+        work.scratch,
+        work.products,
         odd,
     )
 
 
-def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
+def split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys) -> None:
     """`split_level` for the only chunk of a low level, with the primes spread over the threads."""
     profile = keys.profile
-    limbs, degree = state.shape[1], profile.degree
-    tables = expansion_tables(profile)
-    digits, rotated, _, products = _scratch.arrays(limbs, degree)
-    permutation = automorphism(degree, (degree >> level) + 1)
+    limbs = profile.template_limbs
+    tables, work = expansion_tables(profile), _workspaces.get(profile)
+    digits, rotated, products = work.digits, work.rotated, work.products
+    permutation = automorphism(profile.degree, (profile.degree >> level) + 1)
     transforms, constants = tables.transforms, tables.constants
-    run_parts(
-        [
-            partial(rotate.decompose, state, permutation, limb, transforms, constants, digits, rotated)
-            for limb in range(limbs)
-        ]
-    )
+
+    def decompose(limb: int) -> None:
+        rotate.decompose(state, permutation, limb, transforms, constants, digits, rotated)
 
     def switch(prime: int) -> None:
-        scratch = _scratch.arrays(limbs, degree)[2]
+        scratch = _workspaces.get(profile).scratch
         rotate.switch(state, permutation, prime, keys.keys[level], transforms, constants, digits, scratch, products)
 
-    run_parts([partial(switch, prime) for prime in range(limbs + 1)])
-    run_parts([partial(rotate.lift, products, polynomial, limbs, transforms, constants) for polynomial in range(2)])
+    def lift(polynomial: int) -> None:
+        rotate.lift(products, polynomial, limbs, transforms, constants)
 
     def finish(polynomial: int, limb: int) -> None:
-        correction = _scratch.arrays(limbs, degree)[2][0]
+        correction = _workspaces.get(profile).scratch[0]
         monomial = level_monomial(profile, level)
         rotate.divide_and_split(
             state,
@@ -172,80 +183,97 @@ def _split_level_threaded(state: U32, odd: U32, level: int, keys: EvaluationKeys
             odd,
         )
 
-    run_parts([partial(finish, polynomial, limb) for polynomial in range(2) for limb in range(limbs)])
+    run_urgent_parts([partial(decompose, limb) for limb in range(limbs)])
+    run_urgent_parts([partial(switch, prime) for prime in range(limbs + 1)])
+    run_urgent_parts([partial(lift, polynomial) for polynomial in range(2)])
+    run_urgent_parts([partial(finish, polynomial, limb) for polynomial in range(2) for limb in range(limbs)])
 
 
-def _rescale_chunk(state: U32, chunk: int, tables: ExpansionTables, out: U32) -> None:
-    """out[chunk] = state[chunk] with its last limb divided away."""
-    profile = tables.profile
-    last = profile.segment_limbs
-    values = state[chunk]
-    correction = _scratch.arrays(profile.template_limbs, profile.degree)[2][0]
-    for polynomial in range(2):
-        rotate.lift(values, polynomial, last, tables.transforms, tables.constants)
-        for limb in range(last):
-            rotate.divide(
-                values, polynomial, limb, last, tables.rescale, tables.transforms, tables.constants, correction
-            )
-    out[chunk] = values[:, :last]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tree:
+    """An expansion in progress: where its leaves go, and how many of them there are and are wanted."""
+
+    keys: EvaluationKeys
+    count: int
+    coordinates: int
+    reverse: bool
+    tiles: U32
+
+    def trunk(self, template: U32, factor: int) -> list[U32]:
+        """The chunks of the level from which every thread has subtrees of its own; (2, limbs, n, 16) each."""
+        profile, keys = self.keys.profile, self.keys
+        shape = (2, profile.template_limbs, profile.degree, LANES)
+        root: U32 = np.zeros(shape, dtype=np.uint32)
+        for limb, q in enumerate(profile.data_primes):
+            root[:, limb, :, 0] = template[:, limb].astype(np.uint64) * np.uint64(factor % q) % np.uint64(q)
+        level, present = 0, 1
+        odd: U32 = np.empty(shape, dtype=np.uint32)
+        while present < min(LANES, self.count):
+            split_level_threaded(root, odd, level, keys)
+            rotate.shift_lanes(root, odd, present)
+            level, present = level + 1, 2 * present
+        chunks = [root]
+        while present < self.count and len(chunks) < _SUBTREES_PER_THREAD * worker_count():
+            halves: list[U32] = [np.empty(shape, dtype=np.uint32) for _ in chunks]
+            if len(chunks) == 1:
+                split_level_threaded(chunks[0], halves[0], level, keys)
+            else:
+                run_urgent_parts(
+                    [partial(split_level, *pair, level, keys) for pair in zip(chunks, halves, strict=True)]
+                )
+            chunks += halves
+            level, present = level + 1, 2 * present
+        return chunks
+
+    def descend(self, state: U32, first: int, present: int, depth: int = 0) -> None:
+        """Expand the subtree of a chunk whose lanes begin with leaf `first`, at a level of `present` ciphertexts."""
+        if first >= self.coordinates:
+            return
+        if present >= self.count:
+            self._finish(state, first)
+            return
+        odd = _workspaces.get(self.keys.profile).branch(depth)
+        split_level(state, odd, present.bit_length() - 1, self.keys)
+        self.descend(state, first, 2 * present, depth + 1)
+        self.descend(odd, first + present, 2 * present, depth + 1)
+
+    def _finish(self, leaves: U32, first: int) -> None:
+        """Rescale a chunk of leaves into their tiles."""
+        profile = self.keys.profile
+        tables, last = expansion_tables(profile), profile.segment_limbs
+        correction = _workspaces.get(profile).scratch[0]
+        tiles_per_limb = profile.degree // TILE_LANES
+        for polynomial in range(2):
+            rotate.lift(leaves, polynomial, last, tables.transforms, tables.constants)
+            for limb in range(last):
+                rotate.divide(
+                    leaves, polynomial, limb, last, tables.rescale, tables.transforms, tables.constants, correction
+                )
+                pointwise.store_tiles(
+                    leaves[polynomial, limb], first, polynomial, limb * tiles_per_limb, self.reverse, self.tiles
+                )
 
 
-def _tile_chunk(state: U32, chunk: int, coordinates: int, out: U32) -> None:
-    """Write the ciphertexts of a chunk into tiles."""
-    first = chunk * LANES
-    count = min(LANES, coordinates - first)
-    if count <= 0:
-        return
-    limbs, degree = state.shape[2], state.shape[3]
-    for polynomial in range(2):
-        for limb in range(limbs):
-            first_tile = limb * degree // TILE_LANES
-            pointwise.store_tiles(state[chunk, polynomial, limb], first, count, polynomial, first_tile, out)
-
-
-def _walk(state: U32, levels: int, keys: EvaluationKeys) -> None:
-    """The tree from its root, in place."""
-    odd: U32 | None = None
-    for level in range(levels):
-        present = 1 << level
-        if present < LANES:
-            odd = np.empty_like(state[0]) if odd is None else odd
-            _split_level_threaded(state[0], odd, level, keys)
-            rotate.shift_lanes(state[0], odd, present)
-        elif present == LANES:
-            _split_level_threaded(state[0], state[1], level, keys)
-        else:
-            chunks = present // LANES
-            run_parts([partial(split_level, state[c], state[c + chunks], level, keys) for c in range(chunks)])
-
-
-def expand(template: U32, coordinates: int, keys: EvaluationKeys) -> U32:
+def expand(template: U32, coordinates: int, keys: EvaluationKeys, log_scale: int, *, reverse: bool = False) -> U32:
     """Expand one template, or templates stacked at multiples of D.
+
+    The tree is walked level by level until there is a chunk for every thread, then depth first: what is in work at a
+    time stays near the caches, and needs no more memory than a few chunks.
 
     Args:
         template: uint32 (2, limbs, n) at all data primes, in the NTT domain.
         coordinates: How many coefficients of the template are used.
         keys: The evaluation keys of the template's key version.
+        log_scale: Of the result, see `expanded_scale`.
+        reverse: Whether the last coefficient comes first, as probes want it.
 
     Returns:
         The ciphertexts at `segment_limbs` limbs in tiles: uint32 (segment_limbs * n / 32, coordinates, 2, 32).
     """
     profile = keys.profile
-    count = expanded_count(coordinates)
-    limbs, degree = profile.template_limbs, profile.degree
-    chunks = max(1, count // LANES)
-    state: U32 = np.empty((chunks, 2, limbs, degree, LANES), dtype=np.uint32)
-    factor = upscale_factor(profile, coordinates)
-    state[0] = 0
-    for limb in range(limbs):
-        q = profile.data_primes[limb]
-        state[0, :, limb, :, 0] = template[:, limb].astype(np.uint64) * np.uint64(factor % q) % np.uint64(q)
-    _walk(state, count.bit_length() - 1, keys)
-
-    leaves: U32 = np.empty((chunks, 2, profile.segment_limbs, degree, LANES), dtype=np.uint32)
-    tables = expansion_tables(profile)
-    run_parts([partial(_rescale_chunk, state, chunk, tables, leaves) for chunk in range(chunks)])
-
-    out: U32 = np.empty((profile.segment_limbs * degree // TILE_LANES, coordinates, 2, TILE_LANES), dtype=np.uint32)
-    run_parts([partial(_tile_chunk, leaves, chunk, coordinates, out) for chunk in range(chunks)])
-    return out
+    shape = (profile.segment_limbs * profile.degree // TILE_LANES, coordinates, 2, TILE_LANES)
+    tree = _Tree(keys, expanded_count(coordinates), coordinates, reverse, np.empty(shape, dtype=np.uint32))
+    chunks = tree.trunk(template, upscale_factor(profile, coordinates, log_scale))
+    present = len(chunks) * LANES
+    run_urgent_parts([partial(tree.descend, chunk, c * LANES, present) for c, chunk in enumerate(chunks)])
+    return tree.tiles

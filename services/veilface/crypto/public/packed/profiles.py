@@ -18,8 +18,11 @@ class PackedProfile:
     """Parameters of one `ckks-packed` profile.
 
     The largest prime is the special prime of hybrid key switching; the others are data primes ("limbs"). Scales are
-    powers of two. `template_log_scale` is the scale of a stored template at all limbs, `segment_log_scale` the one of
-    expanded probes and packed references at `segment_limbs` limbs.
+    powers of two. `template_log_scale` is the scale of a stored template at all limbs, `probe_log_scale` the one of
+    expanded probes and `segment_log_scale` the one of packed references, at `segment_limbs` limbs. Their sum is as
+    large as the limbs of a score allow; how it is divided decides whose noise counts more (see SCHEMES.md).
+    `cosine_error` and `squared_euclidean_error` bound the difference between a score and that of float64 embeddings:
+    the noise of a search at six standard deviations or more; with an integer norm the rounding of embeddings, at five.
 
     Raises:
         InvalidArgumentError: INSECURE_PARAMETERS if the modulus is too large for the ring degree at `security_bits`,
@@ -33,10 +36,13 @@ class PackedProfile:
     special_prime: int
     template_log_scale: int
     segment_limbs: int
+    probe_log_scale: int
     segment_log_scale: int
     search_score_limbs: int
     verify_score_limbs: int
     integer_norm: int | None
+    cosine_error: float
+    squared_euclidean_error: float
     source: str
 
     def __post_init__(self) -> None:
@@ -79,10 +85,13 @@ CKKS_PACKED_128: Final = PackedProfile(
     special_prime=2147377153,
     template_log_scale=37,
     segment_limbs=2,
+    probe_log_scale=26,
     segment_log_scale=25,
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
+    cosine_error=4e-4,
+    squared_euclidean_error=8e-4,
     source=_STANDARD,
 )
 CKKS_PACKED_192: Final = PackedProfile(
@@ -93,10 +102,13 @@ CKKS_PACKED_192: Final = PackedProfile(
     special_prime=2147352577,
     template_log_scale=37,
     segment_limbs=2,
+    probe_log_scale=26,
     segment_log_scale=25,
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
+    cosine_error=7e-4,
+    squared_euclidean_error=1e-3,
     source=_STANDARD,
 )
 CKKS_PACKED_256: Final = PackedProfile(
@@ -107,10 +119,13 @@ CKKS_PACKED_256: Final = PackedProfile(
     special_prime=2147352577,
     template_log_scale=37,
     segment_limbs=2,
+    probe_log_scale=26,
     segment_log_scale=25,
     search_score_limbs=1,
     verify_score_limbs=2,
     integer_norm=None,
+    cosine_error=7e-4,
+    squared_euclidean_error=1e-3,
     source=_STANDARD,
 )
 CKKS_PACKED_EXACT: Final = PackedProfile(
@@ -121,10 +136,13 @@ CKKS_PACKED_EXACT: Final = PackedProfile(
     special_prime=2147352577,
     template_log_scale=45,
     segment_limbs=3,
-    segment_log_scale=37,
+    probe_log_scale=38,
+    segment_log_scale=38,
     search_score_limbs=2,
     verify_score_limbs=3,
     integer_norm=2048,
+    cosine_error=1e-3,
+    squared_euclidean_error=3e-3,
     source=_STANDARD,
 )
 

@@ -4,6 +4,7 @@ The first polynomial's other coefficients are left out, so nothing but those sco
 product holds elsewhere. Residues are in the coefficient domain and take 26 bits each.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.public.packed import bitpack, wire
-from veilface.crypto.public.packed.expand import segment_scale
+from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.kernels import pointwise
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, prime_ring
@@ -60,29 +61,41 @@ class ScoreFormat:
 @lru_cache(maxsize=16)
 def search_format(profile: PackedProfile) -> ScoreFormat:
     """Scores of a search; `scale` is what an inner product of coordinates 1 decrypts to."""
-    scale = segment_scale(profile) ** 2
+    scale = expanded_scale(profile, profile.probe_log_scale) * expanded_scale(profile, profile.segment_log_scale)
     for prime in profile.data_primes[profile.search_score_limbs : profile.segment_limbs]:
         scale /= prime
-    log_scale = 2 * profile.segment_log_scale - RESIDUE_BITS * (profile.segment_limbs - profile.search_score_limbs)
+    log_scale = profile.probe_log_scale + profile.segment_log_scale
+    log_scale -= RESIDUE_BITS * (profile.segment_limbs - profile.search_score_limbs)
     return ScoreFormat(wire.Kind.SEARCH_SCORES, profile.search_score_limbs, log_scale, scale)
 
 
 @lru_cache(maxsize=16)
 def weighed_format(profile: PackedProfile) -> ScoreFormat:
-    """Scores of a search with a plaintext probe: two polynomials, and a probe at the scale 2^segment_log_scale."""
+    """Scores of a search with a plaintext probe: two polynomials, and a probe at the scale 2^probe_log_scale."""
     form = search_format(profile)
-    scale = form.scale / segment_scale(profile) * 2.0**profile.segment_log_scale
+    scale = form.scale / expanded_scale(profile, profile.probe_log_scale) * 2.0**profile.probe_log_scale
     return ScoreFormat(wire.Kind.WEIGHED_SCORES, form.limbs, form.log_scale, scale, polynomials=2)
+
+
+def _verify_scale(profile: PackedProfile, log_scale: int) -> tuple[int, float]:
+    """log2 and exact value of a scale at all limbs, after rescaling to those of a 1:1 score."""
+    dropped = profile.data_primes[profile.verify_score_limbs :]
+    return log_scale - RESIDUE_BITS * len(dropped), 2.0**log_scale / math.prod(dropped)
 
 
 @lru_cache(maxsize=16)
 def verify_format(profile: PackedProfile) -> ScoreFormat:
     """The score of a 1:1 comparison."""
-    scale = 2.0 ** (2 * profile.template_log_scale)
-    for prime in profile.data_primes[profile.verify_score_limbs :]:
-        scale /= prime
-    log_scale = 2 * profile.template_log_scale - RESIDUE_BITS * (profile.template_limbs - profile.verify_score_limbs)
+    log_scale, scale = _verify_scale(profile, 2 * profile.template_log_scale)
     return ScoreFormat(wire.Kind.VERIFY_SCORE, profile.verify_score_limbs, log_scale, scale)
+
+
+@lru_cache(maxsize=16)
+def weighed_verify_format(profile: PackedProfile) -> ScoreFormat:
+    """The score of a 1:1 comparison with a plaintext probe."""
+    log_scale, scale = _verify_scale(profile, profile.template_log_scale + profile.probe_log_scale)
+    limbs = profile.verify_score_limbs
+    return ScoreFormat(wire.Kind.WEIGHED_VERIFY_SCORE, limbs, log_scale, scale, polynomials=2)
 
 
 def to_coefficients(values: U32, profile: PackedProfile) -> U32:
@@ -133,7 +146,7 @@ def read_scores(
         InvalidCiphertextError: for anything else.
     """
     degree = profile.degree
-    is_search = form.kind is not wire.Kind.VERIFY_SCORE
+    is_search = form.kind in (wire.Kind.SEARCH_SCORES, wire.Kind.WEIGHED_SCORES)
     others_count = form.polynomials - 1
     if not 1 <= score_count <= (degree if is_search else 1):
         raise InvalidCiphertextError(Reason.WRONG_SIZE, f"a score ciphertext cannot hold {score_count} scores")

@@ -76,7 +76,8 @@ class PackedSegment:
             stacked = self._stack(
                 [ciphertexts[index] for index in indices], [int(positions[i]) - shift for i in indices]
             )
-            self._add_expanded(expand(stacked, self.coordinates, self._keys), shift, negative=negative)
+            expanded = expand(stacked, self.coordinates, self._keys, self.profile.segment_log_scale)
+            self._add_expanded(expanded, shift, negative=negative)
 
     def _stack(self, ciphertexts: list[bytes], exponents: list[int]) -> U32:
         profile = self.profile

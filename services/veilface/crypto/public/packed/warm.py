@@ -36,4 +36,5 @@ def warm(profile: PackedProfile) -> None:
     prepared = comparer.prepare_probe(probe, space)
     comparer.search_many([prepared, prepared, prepared], [segment] * 3, [slots] * 3)
     plain = write_plaintext_probe(np.zeros(_DIMENSION), profile)
+    comparer.compare(reference, plain, space)
     comparer.search(comparer.prepare_probe(plain, space, TemplateUse.PLAINTEXT_PROBE), [segment], [slots])

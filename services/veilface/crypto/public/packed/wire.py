@@ -36,6 +36,7 @@ class Kind(IntEnum):
     SECRET_KEY = 8
     PLAINTEXT_PROBE = 9
     WEIGHED_SCORES = 10
+    WEIGHED_VERIFY_SCORE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Header:
 @lru_cache(maxsize=32)
 def parameters_id(profile: PackedProfile) -> bytes:
     """Eight bytes that name the ring: equal exactly when degree, primes and scales are."""
-    numbers = (profile.degree, *profile.primes, profile.template_log_scale, profile.segment_log_scale)
+    scales = (profile.template_log_scale, profile.probe_log_scale, profile.segment_log_scale)
+    numbers = (profile.degree, *profile.primes, *scales)
     return hashlib.sha256(("ckks-packed " + " ".join(map(str, numbers))).encode()).digest()[:8]
 
 
@@ -114,6 +116,11 @@ def read(profile: PackedProfile, expected: Header, payload_bytes: int, data: byt
     if scores != expected.score_count:
         raise InvalidCiphertextError(Reason.WRONG_SIZE, f"expected {expected.score_count} scores, got {scores}")
     return view[HEADER_BYTES:]
+
+
+def is_of_kind(data: bytes | memoryview, kind: Kind) -> bool:
+    """What an object says that it is; `read` is to follow."""
+    return len(data) >= HEADER_BYTES and data[4] == kind
 
 
 def check_residues(residues: U32, primes: tuple[int, ...]) -> None:

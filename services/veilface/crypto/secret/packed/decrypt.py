@@ -8,8 +8,15 @@ from veilface.crypto.contract import TemplateSpace
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
-from veilface.crypto.public.packed.scores import ScoreFormat, read_scores, search_format, verify_format, weighed_format
-from veilface.crypto.public.packed.space import coordinate_count, score_center, score_unit
+from veilface.crypto.public.packed.scores import (
+    ScoreFormat,
+    read_scores,
+    search_format,
+    verify_format,
+    weighed_format,
+    weighed_verify_format,
+)
+from veilface.crypto.public.packed.space import coordinate_count, scores_of
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.secret.packed.ring_secret import RingSecret, signed_values
 
@@ -30,9 +37,17 @@ class PackedDecrypter:
 
     def decrypt(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
         """See `ScoreDecrypter.decrypt`. With an integer profile the scores are exact: they are rounded to integers."""
+        return scores_of(self.inner_products(ciphertext, space, score_count), space, self.profile)
+
+    def inner_products(self, ciphertext: bytes, space: TemplateSpace, score_count: int) -> NDArray[np.float64]:
+        """What `scores_of` takes, shape (score_count,): with all the noise of the ciphertext, also of exact profiles.
+
+        Raises:
+            InvalidCiphertextError: As `decrypt`.
+        """
         profile = self.profile
-        coordinates = coordinate_count(space, profile)
         form = self._format(ciphertext)
+        coordinates = coordinate_count(space, profile)
         scores, others, positions = read_scores(ciphertext, coordinates, score_count, form, profile)
         for limb in range(form.limbs):
             ring = prime_ring(profile.data_primes[limb], profile.degree)
@@ -42,15 +57,11 @@ class PackedDecrypter:
             product = self._secret.multiply(others[0, limb], second, limb)
             total = scores[limb].astype(np.int64) + product[positions]
             scores[limb] = (total % ring.prime).astype(np.uint32)
-        center = round(score_center(space, profile) * form.scale)
-        inner = signed_values(scores, profile.data_primes[: form.limbs], center) / form.scale
-        if profile.integer_norm is not None:
-            inner = np.rint(inner * profile.integer_norm**2)
-        return inner * score_unit(space, profile)
+        return signed_values(scores, profile.data_primes[: form.limbs]) / form.scale
 
     def _format(self, ciphertext: bytes) -> ScoreFormat:
-        if len(ciphertext) >= wire.HEADER_BYTES:
-            for form in (search_format(self.profile), verify_format(self.profile), weighed_format(self.profile)):
-                if ciphertext[4] == form.kind:
-                    return form
+        for form_of in (search_format, verify_format, weighed_format, weighed_verify_format):
+            form = form_of(self.profile)
+            if wire.is_of_kind(ciphertext, form.kind):
+                return form
         raise InvalidCiphertextError(Reason.WRONG_USE, "expected a score ciphertext of a ckks-packed key")

@@ -32,13 +32,15 @@ def generate_key(profile_name: str) -> GeneratedKey:
     evaluation_keys = EvaluationKeys(profile, np.ascontiguousarray(by_digit.transpose(0, 2, 3, 1, 4)))
     public_header = wire.Header(wire.Kind.PUBLIC_KEY, 2, len(profile.primes))
     return GeneratedKey(
-        secret_key=wire.write(profile, secret_header(profile), _ternary(generator.secret_key(), profile).tobytes()),
+        secret_key=wire.write(
+            profile, secret_header(profile), ternary_coefficients(generator.secret_key(), profile).tobytes()
+        ),
         public_key=wire.write(profile, public_header, seal.save(public_key)),
         evaluation_keys=evaluation_keys.to_bytes(),
     )
 
 
-def _ternary(secret_key: object, profile: PackedProfile) -> NDArray[np.uint8]:
+def ternary_coefficients(secret_key: object, profile: PackedProfile) -> NDArray[np.uint8]:
     """The coefficients of the secret plus one: 0, 1 or 2, shape (n,)."""
     residues = seal.plaintext_residues(secret_key, len(profile.primes), profile.degree)[0].copy()
     prime = profile.data_primes[0]

@@ -11,11 +11,11 @@ from veilface.crypto.contract import Metric, PublicMaterial, TemplateSpace, Temp
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.packed.encrypt import PackedEncryptor
-from veilface.crypto.public.packed.expand import segment_scale
+from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.segment import coefficient_positions, segment_header, segment_shape
-from veilface.crypto.public.packed.space import NORM_TOLERANCE, coordinate_count
+from veilface.crypto.public.packed.space import NORM_TOLERANCE, coordinate_count, embeddings_of
 from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.packed.ring_secret import RingSecret
 
@@ -84,7 +84,7 @@ class PackedReencrypter:
         if slots.size == 0 or int(slots.min()) < 0 or int(slots.max()) >= profile.degree:
             raise InvalidCiphertextError(Reason.INVALID_FIELD, f"a segment has the slots 0 to {profile.degree - 1}")
         positions = coefficient_positions(slots, count, profile.degree)
-        scale = segment_scale(profile)
+        scale = expanded_scale(profile, profile.segment_log_scale)
         values = np.empty((slots.size, count))
         for j in range(count):
             ciphertext = np.ascontiguousarray(tiles[:, j].transpose(1, 0, 2)).reshape(
@@ -96,11 +96,7 @@ class PackedReencrypter:
 
     def _embeddings(self, values: NDArray[np.float64], space: TemplateSpace, use: TemplateUse) -> NDArray[np.float64]:
         """The embeddings (count, dimension) that were encoded as these coordinates (count, coordinates)."""
-        vectors = values[:, : space.dimension]
-        if self._profile.integer_norm is not None:
-            vectors = np.rint(vectors * self._profile.integer_norm) / self._profile.integer_norm
-        if space.metric is Metric.SQUARED_EUCLIDEAN and use is TemplateUse.REFERENCE:
-            vectors = vectors / (-1.0 if self._profile.integer_norm is None else -2.0)
+        vectors = embeddings_of(values, space, use, self._profile)
         norms = np.linalg.norm(vectors, axis=1)
         low = 0.9 if space.metric is Metric.COSINE else 0.0
         if float(norms.min()) < low or float(norms.max()) > 1.1:

@@ -10,11 +10,11 @@ from veilface.crypto.public.packed.transform import from_ntt, to_ntt
 from veilface.crypto.secret.packed.keyset import read_secret
 
 
-def signed_values(residues: U32, primes: tuple[int, ...], center: int = 0) -> NDArray[np.float64]:
-    """The numbers nearest to `center` with these residues (limbs, count), as float64 (Garner's algorithm)."""
+def signed_values(residues: U32, primes: tuple[int, ...]) -> NDArray[np.float64]:
+    """The numbers nearest to zero with these residues (limbs, count), as float64 (Garner's algorithm)."""
     digits: list[NDArray[np.int64]] = []
     for limb, q in enumerate(primes):
-        value = (residues[limb].astype(np.int64) - center % q) % q
+        value = residues[limb].astype(np.int64)
         for lower in range(limb):
             value = (value - digits[lower]) % q * pow(primes[lower], -1, q) % q
         digits.append(value)
@@ -23,7 +23,7 @@ def signed_values(residues: U32, primes: tuple[int, ...], center: int = 0) -> ND
     total = digits[-1].astype(np.float64)
     for limb in range(len(primes) - 2, -1, -1):
         total = total * primes[limb] + digits[limb]
-    return total + center
+    return total
 
 
 class RingSecret:

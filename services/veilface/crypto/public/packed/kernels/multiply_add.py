@@ -117,74 +117,85 @@ def _dot_block(probes: int, segments: int, groups: int) -> Any:
     return dot_block
 
 
-@intrinsic
-def _weigh_tile(typing_context, weights, segment0, segment1, coordinates, sums):
-    """sums[2][2][32] (uint64) = one tile of two segments times scalar weights, unreduced; arguments are addresses."""
-    address = types.uint64
-    signature = types.void(address, address, address, types.int64, address)
+def _weigh_block(probes: int, segments: int) -> Any:
+    """An intrinsic for `probes` x `segments` products of one tile with scalar weights; it shares every load."""
     groups = LANES // _VECTOR
 
-    def codegen(context, builder, signature, args):
-        count, out = args[3], args[4]
-        zero = ir.Constant(_V64, [0] * _VECTOR)
+    @intrinsic
+    def weigh_block(typing_context, weights0, weights1, segment0, segment1, coordinates, sums):
+        """sums[probes][segments][2][32] (uint64) = unreduced products; all arguments but one are addresses."""
+        address = types.uint64
+        signature = types.void(address, address, address, address, types.int64, address)
 
-        def pointer(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
-            return builder.inttoptr(builder.add(base, ir.Constant(_I64, offset)), kind.as_pointer())
+        def codegen(context, builder, signature, args):
+            count, out = args[4], args[5]
+            zero = ir.Constant(_V64, [0] * _VECTOR)
+            everywhere = ir.Constant(ir.VectorType(_I32, _VECTOR), [0] * _VECTOR)
 
-        before = builder.block
-        loop = builder.append_basic_block("coordinate")
-        after = builder.append_basic_block("done")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        index = builder.phi(_I64)
-        index.add_incoming(ir.Constant(_I64, 0), before)
-        totals = {}
-        for key in product(range(2), range(2), range(groups)):
-            totals[key] = builder.phi(_V64)
-            totals[key].add_incoming(zero, before)
-        offset = builder.mul(index, ir.Constant(_I64, _TILE_BYTES))
-        weight_address = builder.add(args[0], builder.mul(index, ir.Constant(_I64, 8)))
-        weight = builder.load(pointer(weight_address, 0, _I64), align=8)
-        single = builder.insert_element(ir.Constant(_V64, ir.Undefined), weight, ir.Constant(_I32, 0))
-        everywhere = ir.Constant(ir.VectorType(_I32, _VECTOR), [0] * _VECTOR)
-        weight_vector = builder.shuffle_vector(single, ir.Constant(_V64, ir.Undefined), everywhere)
-        results = {}
-        for s, base in enumerate(args[1:3]):
-            row = builder.add(base, offset)
-            for line in range(0, _TILE_BYTES, 64):
-                _prefetch(builder, pointer(row, _PREFETCH_COORDINATES * _TILE_BYTES + line, _I8))
-            for polynomial in range(2):
-                for group in range(groups):
+            def pointer(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
+                return builder.inttoptr(builder.add(base, ir.Constant(_I64, offset)), kind.as_pointer())
+
+            def splat(base: ir.Value) -> ir.Value:
+                weight = builder.load(pointer(builder.add(base, builder.mul(index, ir.Constant(_I64, 8))), 0, _I64))
+                single = builder.insert_element(ir.Constant(_V64, ir.Undefined), weight, ir.Constant(_I32, 0))
+                return builder.shuffle_vector(single, ir.Constant(_V64, ir.Undefined), everywhere)
+
+            before = builder.block
+            loop = builder.append_basic_block("coordinate")
+            after = builder.append_basic_block("done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            index = builder.phi(_I64)
+            index.add_incoming(ir.Constant(_I64, 0), before)
+            totals = {}
+            for key in product(range(probes), range(segments), range(2), range(groups)):
+                totals[key] = builder.phi(_V64)
+                totals[key].add_incoming(zero, before)
+            offset = builder.mul(index, ir.Constant(_I64, _TILE_BYTES))
+            weights = [splat(base) for base in args[:probes]]
+            results = {}
+            for s, base in enumerate(args[2 : 2 + segments]):
+                row = builder.add(base, offset)
+                for line in range(0, _TILE_BYTES, 64):
+                    _prefetch(builder, pointer(row, _PREFETCH_COORDINATES * _TILE_BYTES + line, _I8))
+                for polynomial, group in product(range(2), range(groups)):
                     at = 4 * (LANES * polynomial + _VECTOR * group)
                     value = builder.zext(builder.load(pointer(row, at, _V32), align=4), _V64)
-                    key = s, polynomial, group
-                    results[key] = _multiply_add(builder, totals[key], value, weight_vector)
-        following = builder.add(index, ir.Constant(_I64, 1))
-        index.add_incoming(following, loop)
-        for key, phi in totals.items():
-            phi.add_incoming(results[key], loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        builder.position_at_end(after)
-        for number, key in enumerate(totals):
-            builder.store(results[key], pointer(out, 8 * _VECTOR * number, _V64), align=8)
-        return context.get_dummy_value()
+                    for p, weight in enumerate(weights):
+                        key = p, s, polynomial, group
+                        results[key] = _multiply_add(builder, totals[key], value, weight)
+            following = builder.add(index, ir.Constant(_I64, 1))
+            index.add_incoming(following, loop)
+            for key, phi in totals.items():
+                phi.add_incoming(results[key], loop)
+            builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+            builder.position_at_end(after)
+            for number, key in enumerate(totals):
+                builder.store(results[key], pointer(out, 8 * _VECTOR * number, _V64), align=8)
+            return context.get_dummy_value()
 
-    return signature, codegen
+        return signature, codegen
+
+    return weigh_block
 
 
 _dot_1x1 = _dot_block(1, 1, 4)
 _dot_1x2 = _dot_block(1, 2, 4)
+_dot_2x1 = _dot_block(2, 1, 4)
 _dot_2x2 = _dot_block(2, 2, 2)
+_weigh_1x1 = _weigh_block(1, 1)
+_weigh_1x2 = _weigh_block(1, 2)
+_weigh_2x1 = _weigh_block(2, 1)
 
 
 @njit(inline="always")
 def _reduce_block(sums, probes, segments, p, s, position, width, accumulate, constants, out):
-    """out[p + a, s + b, :, position...] = sums reduced, or added to what is there."""
+    """out[p + a, s + b, :, position...] = sums reduced, or added to what is there. out: (P, S, polynomials, n)."""
     q, two32, two32_shoup, one_shoup = constants[0], constants[1], constants[2], constants[3]
     at = 0
     for a in range(probes):
         for b in range(segments):
-            for polynomial in range(3):
+            for polynomial in range(out.shape[2]):
                 for lane in range(width):
                     r = reduce_wide(sums[at], q, two32, two32_shoup, one_shoup)
                     at += 1
@@ -206,60 +217,65 @@ def multiply_add(probes, segments, coordinates, first_tile, last_tile, tiles_per
     for tile in range(first_tile, last_tile):
         row = constants[tile // tiles_per_limb]
         position = tile * LANES
-        s = 0
-        while s < segments.shape[0]:
-            paired = s + 1 < segments.shape[0]
-            p = 0
-            while p < probes.shape[0]:
-                square = paired and p + 1 < probes.shape[0]
+        for s in range(0, segments.shape[0], 2):
+            two_segments = s + 1 < segments.shape[0]
+            for p in range(0, probes.shape[0], 2):
+                two_probes = p + 1 < probes.shape[0]
                 done = 0
                 while done < coordinates:
                     count = min(coordinates - done, _UNREDUCED_COORDINATES)
                     offset = (tile * coordinates + done) * _TILE_BYTES
                     p0 = uint64(probes[p] + offset)
+                    p1 = uint64(probes[p + 1] + offset) if two_probes else p0
                     s0 = uint64(segments[s] + offset)
-                    if square:
-                        p1 = uint64(probes[p + 1] + offset)
-                        s1 = uint64(segments[s + 1] + offset)
+                    s1 = uint64(segments[s + 1] + offset) if two_segments else s0
+                    if two_probes and two_segments:
                         for half in range(2):
                             at = uint64(half * _TILE_BYTES // 4)
                             _dot_2x2(p0 + at, p1 + at, s0 + at, s1 + at, count, scratch)
                             where = position + half * LANES // 2
                             _reduce_block(sums, 2, 2, p, s, where, LANES // 2, done > 0, row, out)
-                    elif paired:
-                        s1 = uint64(segments[s + 1] + offset)
-                        _dot_1x2(p0, p0, s0, s1, count, scratch)
+                    elif two_segments:
+                        _dot_1x2(p0, p1, s0, s1, count, scratch)
                         _reduce_block(sums, 1, 2, p, s, position, LANES, done > 0, row, out)
+                    elif two_probes:
+                        _dot_2x1(p0, p1, s0, s1, count, scratch)
+                        _reduce_block(sums, 2, 1, p, s, position, LANES, done > 0, row, out)
                     else:
-                        _dot_1x1(p0, p0, s0, s0, count, scratch)
+                        _dot_1x1(p0, p1, s0, s1, count, scratch)
                         _reduce_block(sums, 1, 1, p, s, position, LANES, done > 0, row, out)
                     done += count
-                p += 2 if square else 1
-            s += 2 if paired else 1
 
 
 @njit(nogil=True, cache=True)
 def weigh(weights, segments, coordinates, first_tile, last_tile, tiles_per_limb, constants, sums, out):
-    """Tiles first_tile..last_tile of every segment times a probe in the clear; needs no expansion.
+    """Tiles first_tile..last_tile of every segment times every probe in the clear; needs no expansion.
 
-    weights: uint64 (limbs, coordinates) residues. segments, constants, sums as in `multiply_add`. out: uint32
-    (S, 2, tiles * 32). At most 4096 coordinates.
+    weights: uint64 (P, limbs, coordinates) residues. segments, constants, sums as in `multiply_add`. out: uint32
+    (P, S, 2, tiles * 32). At most 4096 coordinates.
     """
     scratch = uint64(sums.ctypes.data)
     for tile in range(first_tile, last_tile):
         limb = tile // tiles_per_limb
         row = constants[limb]
-        q, two32, two32_shoup, one_shoup = row[0], row[1], row[2], row[3]
+        position = tile * LANES
         offset = tile * coordinates * _TILE_BYTES
-        weight_address = uint64(weights[limb].ctypes.data)
         for s in range(0, segments.shape[0], 2):
-            pair = min(2, segments.shape[0] - s)
             s0 = uint64(segments[s] + offset)
-            s1 = uint64(segments[s + pair - 1] + offset)
-            _weigh_tile(weight_address, s0, s1, coordinates, scratch)
-            for member in range(pair):
-                for polynomial in range(2):
-                    for lane in range(LANES):
-                        at = (2 * member + polynomial) * LANES + lane
-                        value = reduce_wide(sums[at], q, two32, two32_shoup, one_shoup)
-                        out[s + member, polynomial, tile * LANES + lane] = value
+            two_segments = s + 1 < segments.shape[0]
+            s1 = uint64(segments[s + 1] + offset) if two_segments else s0
+            for p in range(0, weights.shape[0], 2):
+                p0 = uint64(weights[p, limb].ctypes.data)
+                if p + 1 < weights.shape[0]:
+                    p1 = uint64(weights[p + 1, limb].ctypes.data)
+                    _weigh_2x1(p0, p1, s0, s0, coordinates, scratch)
+                    _reduce_block(sums, 2, 1, p, s, position, LANES, False, row, out)
+                    if two_segments:
+                        _weigh_2x1(p0, p1, s1, s1, coordinates, scratch)
+                        _reduce_block(sums, 2, 1, p, s + 1, position, LANES, False, row, out)
+                elif two_segments:
+                    _weigh_1x2(p0, p0, s0, s1, coordinates, scratch)
+                    _reduce_block(sums, 1, 2, p, s, position, LANES, False, row, out)
+                else:
+                    _weigh_1x1(p0, p0, s0, s0, coordinates, scratch)
+                    _reduce_block(sums, 1, 1, p, s, position, LANES, False, row, out)

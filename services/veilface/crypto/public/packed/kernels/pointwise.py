@@ -4,6 +4,8 @@ from numba import njit, uint32, uint64
 
 from veilface.crypto.public.packed.kernels.arithmetic import multiply_shoup, reduce_wide
 from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
+from veilface.crypto.public.packed.kernels.vector import COUNT as WIDTH
+from veilface.crypto.public.packed.kernels.vector import transpose
 
 
 @njit(nogil=True, cache=True)
@@ -63,12 +65,32 @@ def divide_last(values, last, half, q, factor, factor_shoup, one_shoup, q_last, 
 
 
 @njit(nogil=True, cache=True)
-def store_tiles(x, first, count, polynomial, first_tile, out):
-    """out[first_tile + i // 32, first + lane, polynomial, i % 32] = x[i, lane] for lane < count."""
+def store_tiles(x, first, polynomial, first_tile, reverse, out):
+    """Write the lanes of x (n, 16) as the coordinates from `first` on; lanes beyond the last one are left out.
+
+    out: uint32 (tiles, coordinates, 2, 32). In reverse, coordinate j lies at coordinates - 1 - j.
+    """
+    coordinates = out.shape[1]
+    count = min(WIDTH, coordinates - first)
+    row = coordinates - 1 - first if reverse else first
+    step = -1 if reverse else 1
+    if count == WIDTH:
+        source = uint64(x.ctypes.data)
+        base = uint64(out.ctypes.data)
+        for block in range(x.shape[0] // WIDTH):
+            tile = first_tile + block * WIDTH // TILE_LANES
+            at = ((tile * coordinates + row) * 2 + polynomial) * TILE_LANES + block * WIDTH % TILE_LANES
+            transpose(
+                uint64(source + uint64(4 * block * WIDTH * WIDTH)),
+                uint64(4 * WIDTH),
+                uint64(base + uint64(4 * at)),
+                uint64(4 * step * 2 * TILE_LANES),
+            )
+        return
     for tile in range(x.shape[0] // TILE_LANES):
         for lane in range(count):
             for i in range(TILE_LANES):
-                out[first_tile + tile, first + lane, polynomial, i] = x[tile * TILE_LANES + i, lane]
+                out[first_tile + tile, row + step * lane, polynomial, i] = x[tile * TILE_LANES + i, lane]
 
 
 @njit(nogil=True, cache=True)

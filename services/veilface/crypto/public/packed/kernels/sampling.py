@@ -42,11 +42,11 @@ def residues(small, q, out):
 
 
 @njit(nogil=True, cache=True)
-def add_messages(messages, first, count, q, constants, out):
-    """out[:, lane] += messages[first + lane] mod q; messages int64 (d, n), out (n, 16)."""
-    for lane in range(count):
+def add_messages(messages, q, constants, out):
+    """out[:, lane] += messages[lane] mod q; messages int64 (at most 16, n), out (n, 16)."""
+    for lane in range(messages.shape[0]):
         for i in range(out.shape[0]):
-            message = messages[first + lane, i]
+            message = messages[lane, i]
             value = reduce_wide(uint64(abs(message)), q, constants[1], constants[2], constants[3])
             value = uint32(q - value) if message < 0 and value > 0 else value
             total = uint32(out[i, lane] + value)
