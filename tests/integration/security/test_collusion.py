@@ -29,6 +29,7 @@ from veilface.crypto.public.packed import bitpack, wire
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.scores import RESIDUE_BITS, search_format
 from veilface.crypto.public.packed.segment import coefficient_positions
+from veilface.crypto.public.packed.space import scores_of
 from veilface.crypto.secret.packed.keyset import read_secret
 from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.domain.policy import KeyPolicy
@@ -48,9 +49,10 @@ Slots = NDArray[np.intp]
 def crafted(slots: Slots, offset: float, factor: float) -> bytes:
     """A search answer whose scores decrypt to offset + factor * (the secret's coefficient at the slot's position)."""
     form, prime = search_format(PROFILE), PROFILE.data_primes[0]
-    first = np.full(slots.size, round(offset * form.scale), dtype=np.int64)
+    (score_of_one,) = scores_of(np.ones(1), SPACE, PROFILE)
+    first = np.full(slots.size, round(offset / score_of_one * form.scale), dtype=np.int64)
     second = np.zeros(PROFILE.degree, dtype=np.int64)
-    second[0] = round(factor * form.scale)
+    second[0] = round(factor / score_of_one * form.scale)
     residues = np.concatenate([first, second, np.zeros_like(second)]) % prime
     bitmap = np.zeros(PROFILE.degree, dtype=np.uint8)
     bitmap[slots] = 1
