@@ -1,6 +1,6 @@
 """What the three services decide on labelled pairs is what plaintext scores give, under every scheme and metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,32 @@ class Question:
         ]
 
 
-@pytest.fixture(scope="session", params=Metric)
-def question(
-    request: pytest.FixtureRequest,
-    system: System,
-    faces: LabelledFaces,
-    embedded: Mapping[Path, NDArray[np.float64]],
-) -> Question:
-    metric: Metric = request.param
+@pytest.fixture(scope="session")
+def question_of(
+    faces: LabelledFaces, embedded: Mapping[Path, NDArray[np.float64]]
+) -> Callable[[System, Metric], Question]:
+    """Makes a question the first time it is asked for."""
+    made: dict[tuple[str, Metric], Question] = {}
 
+    def make(system: System, metric: Metric) -> Question:
+        about = system.case.profile, metric
+        if about not in made:
+            made[about] = _question(system, metric, faces, embedded)
+        return made[about]
+
+    return make
+
+
+@pytest.fixture(params=Metric)
+def question(
+    request: pytest.FixtureRequest, system: System, question_of: Callable[[System, Metric], Question]
+) -> Question:
+    return question_of(system, request.param)
+
+
+def _question(
+    system: System, metric: Metric, faces: LabelledFaces, embedded: Mapping[Path, NDArray[np.float64]]
+) -> Question:
     def make(use: TemplateUse) -> dict[Path, SignedTemplate]:
         if metric is Metric.SQUARED_EUCLIDEAN:
             # The embedding service would find the same faces again: see the test of photographs below.
