@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faces import LabelledFaces
-from veilface.crypto.contract import Metric
+from veilface.crypto.contract import Metric, Scheme
 from veilface.keys.domain.thresholds import ThresholdTable
 
 TIMEOUT_S = 500
@@ -30,6 +30,28 @@ def folder(faces: LabelledFaces, tmp_path_factory: pytest.TempPathFactory) -> Pa
         for pair in faces.pairs:
             rows.writerow([pair.first.name, pair.second.name, "Yes" if pair.mated else "No"])
     return made
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("scheme", [scheme for scheme in Scheme if scheme is not Scheme.CKKS_PACKED])
+def test_no_scheme_changes_a_decision_on_labelled_pairs(
+    faces: LabelledFaces, folder: Path, tmp_path: Path, scheme: Scheme, metric: Metric
+) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "veilface.cli.app", "evaluate", str(folder), "--json", "--scheme", scheme.value,
+         "--metric", metric.value],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    encrypted = json.loads(finished.stdout)["encrypted"]
+    assert (encrypted["scheme"], encrypted["pair_count"]) == (scheme.value, len(faces.pairs))
+    assert encrypted["agreement_at_all_thresholds"]["different"] == 0
+    assert encrypted["agreement_at_all_thresholds"]["compared"] > 100 * len(faces.pairs)
 
 
 def test_no_decision_on_labelled_pairs_is_changed_by_encryption(

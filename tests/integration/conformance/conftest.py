@@ -1,8 +1,9 @@
 """One real stack, and in it one key, gallery and set of templates for each scheme."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,43 +126,51 @@ def embedded(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
     return found
 
 
-@pytest.fixture(scope="session", params=scheme_cases())
-def system(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="session")
+def system_of(
     stack: LocalStack,
     client: VeilfaceClient,
     operator: VeilfaceClient,
     people: People,
     embedded: Mapping[Path, NDArray[np.float64]],
-) -> System:
-    case: SchemeCase = request.param
-    key, strict_key, gallery = case.profile, f"{case.profile}-strict", f"people-{case.profile}"
-    operator.keys.create(key, case.scheme, case.profile, policy_of())
-    operator.keys.create(strict_key, case.scheme, case.profile)
-    client.galleries.create(gallery, key)
+) -> Callable[[SchemeCase], System]:
+    """Makes a system the first time it is asked for, in whatever order tests run."""
 
-    def extract(photographs: tuple[Path, ...], use: TemplateUse) -> tuple[SignedTemplate, ...]:
-        return tuple(client.extract(photograph, use, key=key).faces[0].template for photograph in photographs)
+    @cache
+    def make(case: SchemeCase) -> System:
+        key, strict_key, gallery = case.profile, f"{case.profile}-strict", f"people-{case.profile}"
+        operator.keys.create(key, case.scheme, case.profile, policy_of())
+        operator.keys.create(strict_key, case.scheme, case.profile)
+        client.galleries.create(gallery, key)
 
-    references = extract(people.references, TemplateUse.REFERENCE)
-    embeddings = tuple(embedded[photograph] for photograph in people.references)
-    for number, reference in enumerate(references):
-        client.enrollments.create(gallery, reference, f"person-{number}", request_id=f"person-{number}")
-    *probes, stranger = extract((*people.probes, people.stranger), case.probe_use)
-    return System(
-        case=case,
-        client=client,
-        operator=operator,
-        key=key,
-        strict_key=strict_key,
-        gallery=gallery,
-        people=people,
-        references=references,
-        embeddings=embeddings,
-        probes=tuple(probes),
-        stranger=stranger,
-        forger=Forger.with_keys_of(stack, key),
-    )
+        def extract(photographs: tuple[Path, ...], use: TemplateUse) -> tuple[SignedTemplate, ...]:
+            return tuple(client.extract(photograph, use, key=key).faces[0].template for photograph in photographs)
+
+        references = extract(people.references, TemplateUse.REFERENCE)
+        for number, reference in enumerate(references):
+            client.enrollments.create(gallery, reference, f"person-{number}", request_id=f"person-{number}")
+        *probes, stranger = extract((*people.probes, people.stranger), case.probe_use)
+        return System(
+            case=case,
+            client=client,
+            operator=operator,
+            key=key,
+            strict_key=strict_key,
+            gallery=gallery,
+            people=people,
+            references=references,
+            embeddings=tuple(embedded[photograph] for photograph in people.references),
+            probes=tuple(probes),
+            stranger=stranger,
+            forger=Forger.with_keys_of(stack, key),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session", params=scheme_cases())
+def system(request: pytest.FixtureRequest, system_of: Callable[[SchemeCase], System]) -> System:
+    return system_of(request.param)
 
 
 @pytest.fixture

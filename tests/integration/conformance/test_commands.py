@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.integration.conformance.conftest import System
 from typer.testing import CliRunner
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 from veilface.cli.exit_codes import ExitCode
 from veilface.cli.local_stack.stack import LocalStack
 from veilface.cli.root import app
+from veilface.common.errors import Reason
+from veilface.embedding.settings import DEFAULT_PIPELINE
 
 
 class Terminal:
@@ -43,6 +46,23 @@ def test_a_person_is_enrolled_verified_and_identified(system: System, terminal: 
     found = terminal.document("identify", gallery, people.probes[0])
     assert [candidate["subject"] for candidate in found["candidates"]] == ["ada"]
     terminal.document("identify", gallery, people.stranger, expected=ExitCode.NO_MATCH)
+
+
+def test_embeddings_are_imported_where_the_scheme_has_segments(
+    system: System, terminal: Terminal, tmp_path: Path
+) -> None:
+    gallery, vectors, ids = f"typed-import-{system.case.profile}", tmp_path / "vectors.npy", tmp_path / "ids.txt"
+    np.save(vectors, np.array(system.embeddings))
+    ids.write_text("".join(f"person-{number}\n" for number in range(len(system.embeddings))))
+    terminal.document("gallery", "create", gallery, "--key", system.key)
+    arguments = ("import", gallery, vectors, "--ids", ids, "--model", DEFAULT_PIPELINE)
+    if not system.case.searches_packed:
+        refused = terminal.document(*arguments, expected=ExitCode.REFUSED)
+        assert refused["error"]["reason"] == Reason.UNSUPPORTED_BY_SCHEME
+        return
+    assert terminal.document(*arguments)["enrollment_count"] == len(system.embeddings)
+    found = terminal.document("identify", gallery, system.people.probes[0])
+    assert [candidate["subject"] for candidate in found["candidates"]] == ["person-0"]
 
 
 def test_two_photographs_are_compared(system: System, terminal: Terminal) -> None:

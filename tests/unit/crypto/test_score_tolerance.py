@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from tests.schemes import SchemeCase, scheme_cases
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import Metric, PublicMaterial, Scheme, TemplateSpace, TemplateUse
-from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.phe.quantization import SCALE
-from veilface.crypto.public.registry import load_comparer, load_encryptor, profiles, score_tolerance
+from veilface.crypto.public.registry import load_comparer, load_encryptor, score_tolerance
 from veilface.crypto.public.rounding import DEVIATIONS, rounding_tolerance
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 
@@ -42,25 +41,6 @@ def test_rounding_moves_scores_by_what_the_tolerance_was_derived_from(dimension:
     # With 488 errors and more, their deviation is known to within 3.2 %.
     bias = 0.0 if metric is Metric.COSINE else dimension / (6 * SCALE**2)
     assert DEVIATIONS * errors.std() + bias == pytest.approx(tolerance, rel=0.2)
-
-
-@pytest.mark.parametrize("metric", Metric)
-@pytest.mark.parametrize("profile", profiles(Scheme.CKKS_PACKED))
-def test_every_score_of_a_packed_segment_is_within_the_tolerance(profile: str, metric: Metric) -> None:
-    space = TemplateSpace(DIMENSION, metric)
-    generated = generate_key(Scheme.CKKS_PACKED, profile)
-    material = PublicMaterial(
-        Scheme.CKKS_PACKED, profile, "keys/test/versions/1", generated.public_key, generated.evaluation_keys
-    )
-    comparer, bulk = load_comparer(material), SegmentEncryptor(material)
-    references, probe = unit_vectors(bulk.capacity(space), DIMENSION, seed=3), unit_vectors(1, DIMENSION, seed=4)
-    segment = comparer.segment_from_bytes(bulk.encrypt(references, space), space)
-    template = load_encryptor(material).encrypt(probe[0], space, TemplateUse.PROBE)
-    (answer,) = comparer.search(comparer.prepare_probe(template, space), [segment], [np.arange(len(references))])
-    decrypter = load_decrypter(Scheme.CKKS_PACKED, profile, generated.secret_key)
-    errors = decrypter.decrypt(answer, space, len(references)) - scores_of(references, probe, metric)
-    assert np.abs(errors).max() <= score_tolerance(Scheme.CKKS_PACKED, profile, space)
-    assert errors.std() > score_tolerance(Scheme.CKKS_PACKED, profile, space) / 25
 
 
 @pytest.mark.parametrize("case", [each for each in scheme_cases() if each.values[0].scheme is Scheme.CKKS_TENSEAL])
