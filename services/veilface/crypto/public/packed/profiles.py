@@ -1,6 +1,6 @@
 """Named parameter sets of the scheme `ckks-packed`, each with its source, and the guard that refuses weaker ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from veilface.common.errors import InvalidArgumentError, Reason
@@ -111,23 +111,7 @@ CKKS_PACKED_192: Final = PackedProfile(
     squared_euclidean_error=1e-3,
     source=_STANDARD,
 )
-CKKS_PACKED_256: Final = PackedProfile(
-    name="ckks-packed-256",
-    security_bits=256,
-    degree=8192,
-    data_primes=(66961409, 66994177, 67043329),
-    special_prime=2147352577,
-    template_log_scale=37,
-    segment_limbs=2,
-    probe_log_scale=26,
-    segment_log_scale=25,
-    search_score_limbs=1,
-    verify_score_limbs=2,
-    integer_norm=None,
-    cosine_error=7e-4,
-    squared_euclidean_error=1e-3,
-    source=_STANDARD,
-)
+CKKS_PACKED_256: Final = replace(CKKS_PACKED_192, name="ckks-packed-256", security_bits=256)
 CKKS_PACKED_EXACT: Final = PackedProfile(
     name="ckks-packed-exact",
     security_bits=192,
