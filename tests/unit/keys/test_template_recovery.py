@@ -8,12 +8,12 @@ an answer to it: the decision, the band, a refusal, and how many candidates are 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import norm
 from sqlalchemy import event
 
 from veilface.common.errors import Reason, ResourceExhaustedError
@@ -32,6 +32,7 @@ UNLIMITED = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candi
 SHIPPED = ThresholdTable(PUBLISHED)
 RAREST = 1 / 1000
 QUOTA_EXCEEDED = Reason.QUOTA_EXCEEDED.value
+NORMAL = NormalDist()
 
 Vector = NDArray[np.float64]
 
@@ -117,7 +118,7 @@ class Attacker:
 
     def probes(self, passing: float) -> Iterator[tuple[Vector, Callable[[str], None]]]:
         """Probes of which this part passes the operating point, each with how to take in its answer."""
-        angle = self._angle(float(norm.isf(passing)))
+        angle = self._angle(-NORMAL.inv_cdf(passing))
         while True:
             direction = orthogonal(self._victim.random, self._victim.known)
             probe = np.cos(angle) * self._victim.known + np.sin(angle) * direction
@@ -149,7 +150,7 @@ class Attacker:
             (bound - np.cos(angle) * self._victim.cosine) / (self._spread * np.sin(angle))
             for bound in self._interval(answer)
         )
-        return float((norm.pdf(below) - norm.pdf(above)) / (norm.cdf(above) - norm.cdf(below)))
+        return (NORMAL.pdf(below) - NORMAL.pdf(above)) / (NORMAL.cdf(above) - NORMAL.cdf(below))
 
     def _interval(self, answer: str) -> tuple[float, float]:
         """Between which scores the answer says that the probe's lies."""
