@@ -243,7 +243,7 @@ async def test_imports_are_listed_in_order_page_by_page(world, people):
 async def test_who_does_not_sign_as_a_trusted_operator_is_refused(world, people, blob_root):
     strangers = [
         ({"signer": Signer.generate(OPERATOR_IDENTITY)}, Reason.UNTRUSTED_SIGNER),
-        ({"signer": world.embedder.signer, "caller": EMBEDDING_IDENTITY}, Reason.UNTRUSTED_SIGNER),
+        ({"signer": world.embedder.signer, "caller": EMBEDDING_IDENTITY}, Reason.POLICY_DENIED),
         ({"caller": CLIENT_IDENTITY}, Reason.IDENTITY_DENIED),
         ({"signer": world.embedder.signer}, Reason.IDENTITY_DENIED),
     ]
