@@ -143,7 +143,8 @@ def identify(
         line = verdict(bool(answer.candidates)).append(f"  {image.name} among {answer.score_count:,}", "default")
         line.append(f"  {answer.threshold_profile}", "dim")
         if answer.withheld_candidates:
-            line.append(f"  {answer.withheld_candidates:,} left out: named as often as a day allows", "yellow")
+            left_out = f"  {answer.withheld_candidates:,} left out: named as often today as the key's policy allows"
+            line.append(left_out, "yellow")
         bands = ("band",) if any(candidate.band for candidate in answer.candidates) else ()
         candidates = table("rank", "subject", "enrollment", *bands, right=("rank",))
         for candidate in answer.candidates:
