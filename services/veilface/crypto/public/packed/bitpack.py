@@ -1,7 +1,6 @@
 """Residues as a dense bit stream: 26-bit residues take 26 bits on the wire, not 32."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veilface.crypto.public.packed.kernels import bitstream
 from veilface.crypto.public.packed.ring import U32
@@ -14,9 +13,9 @@ def packed_bytes(count: int, width: int) -> int:
 
 def pack(values: U32, width: int) -> bytes:
     """Residues of shape (count,), each below 2^width, least significant bit first. width <= 31."""
-    out: NDArray[np.uint8] = np.zeros(packed_bytes(values.shape[0], width), dtype=np.uint8)
-    bitstream.pack(np.ascontiguousarray(values), width, out)
-    return out.tobytes()
+    words: U32 = np.empty((values.shape[0] * width + 31) // 32, dtype="<u4")
+    bitstream.pack(np.ascontiguousarray(values), width, words)
+    return words.data.cast("B")[: packed_bytes(values.shape[0], width)].tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int, width: int) -> tuple[U32, bool]:

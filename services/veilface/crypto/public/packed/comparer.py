@@ -13,11 +13,13 @@ from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.compare import plaintext_product, tensor_product
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.expand import expand
-from veilface.crypto.public.packed.parallel import run_parts
+from veilface.crypto.public.packed.parallel import run_parts, split, worker_count
 from veilface.crypto.public.packed.plaintext_probe import read_plaintext_probe, weight_polynomial, weight_residues
-from veilface.crypto.public.packed.profiles import packed_profile
+from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.scores import (
+    ScoreFormat,
+    rescaled,
     search_format,
     verify_format,
     weighed_format,
@@ -65,10 +67,13 @@ class PackedComparer:
         if wire.is_of_kind(probe, wire.Kind.PLAINTEXT_PROBE):
             weights = read_plaintext_probe(probe, coordinates, profile)
             product = plaintext_product(residues, weight_polynomial(weights, profile), profile)
-            return write_scores(product, coordinates, None, weighed_verify_format(profile), profile)
-        probe_residues = wire.read_template(profile, coordinates, TemplateUse.PROBE, probe)
-        product = tensor_product(residues, probe_residues, profile)
-        return write_scores(product, coordinates, None, verify_format(profile), profile)
+            form = weighed_verify_format(profile)
+        else:
+            probe_residues = wire.read_template(profile, coordinates, TemplateUse.PROBE, probe)
+            product = tensor_product(residues, probe_residues, profile)
+            form = verify_format(profile)
+        (values,) = rescaled(product[None], form, profile)
+        return write_scores(values, coordinates, None, form, profile)
 
     def prepare_probe(
         self, probe: bytes, space: TemplateSpace, use: TemplateUse = TemplateUse.PROBE
@@ -110,20 +115,34 @@ class PackedComparer:
             raise InvalidArgumentError(
                 Reason.WRONG_DIMENSION, "probes and segments must be of one template space, and probes of one kind"
             )
-        results: list[list[bytes]] = [[b""] * len(packed) for _ in probes]
+        results: list[list[bytes]] = [[] for _ in probes]
         if not probes or not packed:
             return results
         form = search_format(profile) if expanded else weighed_format(profile)
         (count,) = coordinates
         for first in range(0, len(packed), _SEGMENTS_PER_PASS):
-            group = packed[first : first + _SEGMENTS_PER_PASS]
+            group = slice(first, first + _SEGMENTS_PER_PASS)
             if expanded:
-                products = expanded_products(expanded, group, profile)
+                products = expanded_products(expanded, packed[group], profile)
             else:
-                products = weighed_products(weighed, group, profile)
-
-            def finish(p: int, s: int, products: U32 = products, first: int = first) -> None:
-                results[p][first + s] = write_scores(products[p, s], count, slots[first + s], form, profile)
-
-            run_parts([partial(finish, p, s) for p in range(len(probes)) for s in range(len(group))])
+                products = weighed_products(weighed, packed[group], profile)
+            for answers, written in zip(results, _written(products, count, slots[group], form, profile), strict=True):
+                answers += written
         return results
+
+
+def _written(
+    products: U32, coordinates: int, slots: Sequence[NDArray[np.intp]], form: ScoreFormat, profile: PackedProfile
+) -> list[list[bytes]]:
+    """Products (probes, segments, polynomials, limbs, n) as score ciphertexts, by probe, then segment."""
+    probes, segments = products.shape[:2]
+    flat: U32 = products.reshape(probes * segments, *products.shape[2:])
+    written = [b""] * len(flat)
+
+    def write(begin: int, end: int) -> None:
+        # One call for many: threads that return to Python after each would wait for one another.
+        for index, values in enumerate(rescaled(flat[begin:end], form, profile), begin):
+            written[index] = write_scores(values, coordinates, slots[index % segments], form, profile)
+
+    run_parts([partial(write, *bounds) for bounds in split(len(flat), worker_count())])
+    return [written[p * segments : (p + 1) * segments] for p in range(probes)]

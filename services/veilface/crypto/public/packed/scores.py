@@ -17,33 +17,26 @@ from veilface.crypto.public.packed import bitpack, wire
 from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.kernels import pointwise
 from veilface.crypto.public.packed.profiles import PackedProfile
-from veilface.crypto.public.packed.ring import U32, prime_ring
+from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.segment import coefficient_positions
-from veilface.crypto.public.packed.transform import from_ntt
+from veilface.crypto.public.packed.transform import all_from_ntt
 
 RESIDUE_BITS: Final = 26
 
 
+@lru_cache(maxsize=16)
+def _division(divisor: int, primes: tuple[int, ...]) -> U32:
+    rows = []
+    for q in primes:
+        factor = pow(divisor, -1, q)
+        rows.append((q, factor, (factor << 32) // q, (1 << 32) // q, divisor, -(divisor // 2) % q))
+    return np.array(rows, dtype=np.uint32)
+
+
 def divide_to(values: U32, limbs: int, profile: PackedProfile) -> U32:
-    """Rescale residues (polynomials, limbs, n) of the coefficient domain to fewer limbs. In place; returns a view."""
+    """Rescale residues (count, limbs, n) of the coefficient domain to fewer limbs. In place; returns a view."""
     for last in range(values.shape[1] - 1, limbs - 1, -1):
-        divisor = profile.data_primes[last]
-        half = divisor // 2
-        for limb in range(last):
-            q = profile.data_primes[limb]
-            factor = pow(divisor, -1, q)
-            for polynomial in range(values.shape[0]):
-                pointwise.divide_last(
-                    values[polynomial, limb],
-                    values[polynomial, last],
-                    np.uint32(half),
-                    np.uint32(q),
-                    np.uint32(factor),
-                    np.uint32((factor << 32) // q),
-                    np.uint32((1 << 32) // q),
-                    np.uint32(divisor),
-                    np.uint32((q - half % q) % q),
-                )
+        pointwise.divide_last(values, last, _division(profile.data_primes[last], profile.data_primes[:last]))
     return values[:, :limbs]
 
 
@@ -99,26 +92,34 @@ def weighed_verify_format(profile: PackedProfile) -> ScoreFormat:
 
 
 def to_coefficients(values: U32, profile: PackedProfile) -> U32:
-    """Residues (polynomials, limbs, n) from the NTT to the coefficient domain, in place."""
-    for polynomial in range(values.shape[0]):
-        for limb in range(values.shape[1]):
-            from_ntt(values[polynomial, limb], prime_ring(profile.data_primes[limb], profile.degree))
-    return values
+    """Residues (count, limbs, n) from the NTT to the coefficient domain, in place."""
+    return all_from_ntt(values, profile.data_primes[: values.shape[1]])
+
+
+def rescaled(products: U32, form: ScoreFormat, profile: PackedProfile) -> U32:
+    """Score ciphertexts (count, polynomials, limbs, n) in the NTT domain as what is sent of them, for `write_scores`.
+
+    Returns:
+        Coefficients at the limbs of the format, (count, polynomials, form.limbs, n): a view, the products are
+        overwritten.
+    """
+    count, polynomials, limbs, degree = products.shape
+    values = divide_to(to_coefficients(products.reshape(-1, limbs, degree), profile), form.limbs, profile)
+    return values.reshape(count, polynomials, form.limbs, degree)
 
 
 def write_scores(
-    product: U32, coordinates: int, slots: NDArray[np.intp] | None, form: ScoreFormat, profile: PackedProfile
+    values: U32, coordinates: int, slots: NDArray[np.intp] | None, form: ScoreFormat, profile: PackedProfile
 ) -> bytes:
     """A score ciphertext.
 
     Args:
-        product: uint32 (polynomials, limbs, n) in the NTT domain; overwritten.
+        values: uint32 (polynomials, form.limbs, n) from `rescaled`.
         coordinates: How many coordinates were multiplied.
         slots: The slots whose scores are wanted, ascending; None for a 1:1 comparison.
         form: From `search_format` or `verify_format`.
         profile: Of the key.
     """
-    values = divide_to(to_coefficients(product, profile), form.limbs, profile)
     if slots is None:
         positions = np.array([coordinates - 1], dtype=np.intp)
         bitmap = b""
@@ -127,7 +128,7 @@ def write_scores(
         occupied = np.zeros(profile.degree, dtype=np.uint8)
         occupied[slots] = 1
         bitmap = np.packbits(occupied, bitorder="little").tobytes()
-    pieces = [np.concatenate([values[0, limb, positions], *values[1:, limb]]) for limb in range(form.limbs)]
+    pieces = [part for limb in range(form.limbs) for part in (values[0, limb, positions], *values[1:, limb])]
     payload = bitmap + bitpack.pack(np.concatenate(pieces), RESIDUE_BITS)
     header = wire.Header(form.kind, form.polynomials, form.limbs, form.log_scale, coordinates, positions.size)
     return wire.write(profile, header, payload)

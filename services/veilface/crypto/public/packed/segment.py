@@ -5,6 +5,7 @@ into one polynomial and are expanded together.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,19 @@ from veilface.crypto.public.packed.ring import U32, prime_ring, shoup
 from veilface.crypto.public.packed.space import coordinate_count
 
 
-def coefficient_positions(slots: NDArray[np.intp], coordinates: int, degree: int) -> NDArray[np.intp]:
-    """Where the slots lie in the polynomial."""
+@lru_cache(maxsize=16)
+def _all_positions(coordinates: int, degree: int) -> NDArray[np.intp]:
+    slots = np.arange(degree)
     stride = expanded_count(coordinates)
     stacked = degree // stride
     positions: NDArray[np.intp] = (slots % stacked) * stride + slots // stacked
+    positions.flags.writeable = False
     return positions
+
+
+def coefficient_positions(slots: NDArray[np.intp], coordinates: int, degree: int) -> NDArray[np.intp]:
+    """Where the slots lie in the polynomial."""
+    return _all_positions(coordinates, degree)[slots]
 
 
 class PackedSegment:

@@ -1,9 +1,11 @@
-"""Transforms of single polynomials between the coefficient and the NTT domain."""
+"""Transforms of polynomials between the coefficient and the NTT domain."""
+
+from functools import lru_cache
 
 import numpy as np
 
 from veilface.crypto.public.packed.kernels import ntt
-from veilface.crypto.public.packed.ring import U32, PrimeRing
+from veilface.crypto.public.packed.ring import U32, PrimeRing, prime_ring
 
 
 def to_ntt(coefficients: U32, ring: PrimeRing) -> U32:
@@ -34,4 +36,24 @@ def from_ntt(values: U32, ring: PrimeRing) -> U32:
         np.uint32(n_inverse),
         np.uint32((n_inverse << 32) // ring.prime),
     )
+    return values
+
+
+@lru_cache(maxsize=16)
+def _inverse_tables(primes: tuple[int, ...], degree: int) -> tuple[U32, U32, U32, U32, U32]:
+    rings = [prime_ring(prime, degree) for prime in primes]
+    inverses = [(ring.prime, ring.degree_inverse, (ring.degree_inverse << 32) // ring.prime) for ring in rings]
+    return (
+        np.stack([ring.inverse for ring in rings]),
+        np.stack([ring.inverse_shoup for ring in rings]),
+        np.stack([ring.inverse_tail for ring in rings]),
+        np.stack([ring.inverse_tail_shoup for ring in rings]),
+        np.array(inverses, dtype=np.uint32),
+    )
+
+
+def all_from_ntt(values: U32, primes: tuple[int, ...]) -> U32:
+    """Transform contiguous values (count, limbs, n), one prime per limb, back in place and return them."""
+    degree = values.shape[2]
+    ntt.inverse_all(values, np.empty(degree, dtype=np.uint32), *_inverse_tables(primes, degree))
     return values

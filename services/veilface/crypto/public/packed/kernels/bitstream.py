@@ -5,20 +5,20 @@ from numba import njit, uint32, uint64
 
 @njit(nogil=True, cache=True)
 def pack(values, width, out):
-    """Write values of `width` bits to the bytes `out`."""
+    """Write values of `width` bits, at most 32, to the little-endian words `out` (uint32), the last one padded."""
     buffer = uint64(0)
     filled = uint64(0)
     position = 0
     for value in values:
         buffer |= uint64(value) << filled
         filled += uint64(width)
-        while filled >= uint64(8):
-            out[position] = buffer & uint64(0xFF)
+        if filled >= uint64(32):
+            out[position] = uint32(buffer & uint64(0xFFFFFFFF))
             position += 1
-            buffer >>= uint64(8)
-            filled -= uint64(8)
+            buffer >>= uint64(32)
+            filled -= uint64(32)
     if filled > uint64(0):
-        out[position] = buffer & uint64(0xFF)
+        out[position] = uint32(buffer)
 
 
 @njit(nogil=True, cache=True)

@@ -203,3 +203,24 @@ def inverse(x, scratch, roots, roots_shoup, tail, tail_shoup, prime, n_inverse, 
     for _ in range(rows):
         store(at, reduced(multiply_lazy(load(at), factor, factor_shoup, q), q))
         at = uint64(at + uint64(_VECTOR_BYTES))
+
+
+@njit(nogil=True, cache=True)
+def inverse_all(values, scratch, roots, roots_shoup, tails, tails_shoup, constants):
+    """`inverse` of every row of values (count, limbs, n) in one call, so that other threads run meanwhile.
+
+    Tables by limb; constants: uint32 (limbs, 3) rows of q, 1/n mod q and its Shoup companion.
+    """
+    for index in range(values.shape[0]):
+        for limb in range(values.shape[1]):
+            inverse(
+                values[index, limb],
+                scratch,
+                roots[limb],
+                roots_shoup[limb],
+                tails[limb],
+                tails_shoup[limb],
+                constants[limb, 0],
+                constants[limb, 1],
+                constants[limb, 2],
+            )

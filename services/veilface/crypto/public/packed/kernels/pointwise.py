@@ -52,16 +52,25 @@ def multiply_rows(values, constant, constant_shoup, q, out):
 
 
 @njit(nogil=True, cache=True)
-def divide_last(values, last, half, q, factor, factor_shoup, one_shoup, q_last, shift):
-    """values = round((value, last) / q_last) mod q, in the coefficient domain."""
-    for i in range(values.shape[0]):
-        r = uint32(last[i] + half)
-        r = min(r, uint32(r - q_last))
-        correction = uint32(multiply_shoup(r, uint32(1), one_shoup, q) + shift)
-        correction = min(correction, uint32(correction - q))
-        d = uint32(values[i] - correction)
-        d = min(d, uint32(d + q))
-        values[i] = multiply_shoup(d, factor, factor_shoup, q)
+def divide_last(values, last, constants):
+    """values[:, :last] (count, limbs, n) = round(value / prime of limb `last`), in the coefficient domain.
+
+    constants: uint32 (last, 6) rows of q, 1/divisor mod q, the Shoup companions of that and of 1, the divisor, and
+    -(divisor // 2) mod q.
+    """
+    for index in range(values.shape[0]):
+        for limb in range(last):
+            q, factor, factor_shoup = constants[limb, 0], constants[limb, 1], constants[limb, 2]
+            one_shoup, divisor, shift = constants[limb, 3], constants[limb, 4], constants[limb, 5]
+            half = uint32(divisor // uint32(2))
+            for i in range(values.shape[2]):
+                r = uint32(values[index, last, i] + half)
+                r = min(r, uint32(r - divisor))
+                correction = uint32(multiply_shoup(r, uint32(1), one_shoup, q) + shift)
+                correction = min(correction, uint32(correction - q))
+                d = uint32(values[index, limb, i] - correction)
+                d = min(d, uint32(d + q))
+                values[index, limb, i] = multiply_shoup(d, factor, factor_shoup, q)
 
 
 @njit(nogil=True, cache=True)
