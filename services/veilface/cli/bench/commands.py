@@ -133,7 +133,7 @@ def papers(
     ] = 1.5,
     json: Json = False,
 ) -> None:
-    """The tables of CipherFace's and LightPHE's papers, run here, beside ckks-packed. Takes five to ten minutes."""
+    """The tables of CipherFace's and LightPHE's papers, run here, beside ckks-packed. Takes about five minutes."""
     from veilface.cli.bench.papers.command import run_papers
     from veilface.cli.output import Output
 
