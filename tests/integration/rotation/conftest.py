@@ -105,6 +105,7 @@ class ServiceProcess:
         self.wait_until_ready()
 
     def begin_to_start(self):
+        assert self._process is None or self._process.poll() is not None, f"{self.name} is running"
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"veilface.{self.name}"], env=self._environment, stdout=log, stderr=log

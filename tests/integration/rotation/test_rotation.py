@@ -157,6 +157,8 @@ def test_the_key_service_killed_at_each_step_costs_no_search(stack, searching):
                 list(reports)
             except grpc.RpcError as failure:
                 interruptions.append(error_from_rpc(failure).reason)
+            # The move may have been interrupted before that, by the restart before.
+            stack.keys.kill()
             stack.keys.start()
         assert until_available(lambda: list(stack.move()))[-1].switched
         answered = searches.answers[stack.new]
