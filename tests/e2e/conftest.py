@@ -21,7 +21,7 @@ from veilface.embedding.domain.normalization import l2_normalize
 from veilface.embedding.models.building import build_pipelines
 from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.conversion.policy import policy_to_proto
-from veilface.keys.domain.policy import KeyPolicy, Quotas
+from veilface.keys.domain.policy import UNLIMITED, KeyPolicy
 from veilface.keys.domain.thresholds import ThresholdTable
 
 READY_TIMEOUT_S = 240.0
@@ -81,9 +81,8 @@ def faces() -> LabelledFaces:
 @pytest.fixture(scope="session")
 def templates(stack: LocalStack, faces: LabelledFaces) -> Templates:
     # Tests ask about the same few people again and again, as the quotas of a real key should not allow.
-    quotas = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
     with stack.client("operator") as operator:
-        operator.keys.create("photographs", policy=policy_to_proto(KeyPolicy(quotas=quotas)))
+        operator.keys.create("photographs", policy=policy_to_proto(KeyPolicy(quotas=UNLIMITED)))
     with stack.client() as client:
 
         def extract(use: TemplateUse) -> dict[Path, SignedTemplate]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.e2e.forgery import Forger
+from tests.embedded_faces import embeddings_in_the_clear
 from tests.faces import LabelledFaces, labelled_faces
 from tests.schemes import SchemeCase, scheme_cases
 
@@ -17,10 +18,6 @@ from veilface.cli.local_stack.stack import LocalStack
 from veilface.client import VeilfaceClient
 from veilface.common.attested import SignedTemplate
 from veilface.crypto.contract import TemplateUse
-from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
-from veilface.embedding.domain.normalization import l2_normalize
-from veilface.embedding.models.building import build_pipelines
-from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.v1 import policy_pb2
 
 READY_TIMEOUT_S = 240.0
@@ -118,12 +115,7 @@ def faces() -> LabelledFaces:
 @pytest.fixture(scope="session")
 def embedded(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
     """The embedding of every labelled photograph in the clear, L2-normalised float64."""
-    pipeline = build_pipelines((DEFAULT_PIPELINE,), Path.home(), 1).default
-    found = {}
-    for path in faces.photographs:
-        (face,) = pipeline.finder.find(decode_image(path.read_bytes(), ImageLimits()))
-        found[path] = l2_normalize(pipeline.embedder.embed(face.aligned))
-    return found
+    return embeddings_in_the_clear(faces)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.embedded_faces import embeddings_in_the_clear
 from tests.faces import LabelledFaces, labelled_faces
 from tests.schemes import RESEARCH_PROFILES, SchemeCase, scheme_cases
 from veilface.common.errors import FailedPreconditionError, InvalidArgumentError, InvalidCiphertextError, Reason
@@ -25,9 +26,6 @@ from veilface.crypto.contract import (
 from veilface.crypto.public.registry import load_comparer, load_encryptor, load_segment_encryptor, score_tolerance
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import generate_key, load_decrypter, load_reencrypter
-from veilface.embedding.domain.image.decoding import ImageLimits, decode_image
-from veilface.embedding.domain.normalization import l2_normalize
-from veilface.embedding.models.building import build_pipelines
 from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.domain.thresholds import ThresholdTable
 
@@ -286,12 +284,7 @@ def faces() -> LabelledFaces:
 @pytest.fixture(scope="module")
 def photographed(faces: LabelledFaces) -> Mapping[Path, NDArray[np.float64]]:
     """The embedding of every labelled photograph, L2-normalised float64."""
-    pipeline = build_pipelines((DEFAULT_PIPELINE,), Path.home(), 1).default
-    found = {}
-    for path in faces.photographs:
-        (face,) = pipeline.finder.find(decode_image(path.read_bytes(), ImageLimits()))
-        found[path] = l2_normalize(pipeline.embedder.embed(face.aligned))
-    return found
+    return embeddings_in_the_clear(faces)
 
 
 @pytest.mark.parametrize("metric", list(Metric))

@@ -27,13 +27,13 @@ from veilface.common.signing import Signer
 from veilface.crypto.contract import Metric, Scheme, TemplateSpace, TemplateUse
 from veilface.keys.domain.ciphertext_budget import CiphertextBudget
 from veilface.keys.domain.decide import Decider, DecisionMeans, IdentificationDecision
-from veilface.keys.domain.policy import Grant, KeyPolicy, Operation, Quotas, Release, ThresholdOverride
+from veilface.keys.domain.policy import UNLIMITED, Grant, KeyPolicy, Operation, Quotas, Release, ThresholdOverride
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
 from veilface.types.v1 import score_pb2
 
 CALLER = "spiffe://veilface/client"
-NO_QUOTAS = KeyPolicy(quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0))
+NO_QUOTAS = KeyPolicy(quotas=UNLIMITED)
 
 
 @pytest.fixture

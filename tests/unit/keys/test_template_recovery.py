@@ -20,7 +20,7 @@ from veilface.common.errors import Reason, ResourceExhaustedError
 from veilface.crypto.contract import Metric
 from veilface.embedding.settings import DEFAULT_PIPELINE
 from veilface.keys.domain.decide import Decider, DecisionMeans, IdentificationDecision
-from veilface.keys.domain.policy import KeyPolicy, Quotas, Release
+from veilface.keys.domain.policy import UNLIMITED, KeyPolicy, Quotas, Release
 from veilface.keys.domain.thresholds import OPERATING_POINTS, PUBLISHED, ThresholdTable
 from veilface.keys.domain.versions import Key
 from veilface.keys.storage.database import Database
@@ -28,7 +28,6 @@ from veilface.keys.storage.database import Database
 CALLER = "spiffe://veilface/client"
 DIMENSION = 128
 START = 0.95
-UNLIMITED = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
 SHIPPED = ThresholdTable(PUBLISHED)
 RAREST = 1 / 1000
 QUOTA_EXCEEDED = Reason.QUOTA_EXCEEDED.value

@@ -32,7 +32,7 @@ from veilface.crypto.contract import Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed.parallel import worker_count
 from veilface.crypto.public.registry import load_encryptor
 from veilface.keys.conversion.policy import policy_to_proto
-from veilface.keys.domain.policy import KeyPolicy, Quotas
+from veilface.keys.domain.policy import UNLIMITED, KeyPolicy
 
 # Thresholds are published for models; the embeddings are random.
 _MODEL: Final = "dlib-resnet/hog/chip"
@@ -174,7 +174,7 @@ def _import(stack: LocalStack, profile: str, vectors: NDArray[np.float32]) -> Im
             progress(f"imported {done:,} of {count:,}")
 
     # The same few people are asked about again and again, which the shipped quotas are there to stop.
-    policy = KeyPolicy(quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0))
+    policy = KeyPolicy(quotas=UNLIMITED)
     with stack.client("operator") as client:
         client.keys.create(_NAME, Scheme.CKKS_PACKED, profile, policy_to_proto(policy))
         gallery = client.galleries.create(_NAME, _NAME, model=_MODEL, dimension=dim)

@@ -18,11 +18,11 @@ from veilface.cli.local_stack.stack import LocalStack, Started
 from veilface.cli.output import Output
 from veilface.cli.progress import progress_bar
 from veilface.keys.conversion.policy import policy_to_proto
-from veilface.keys.domain.policy import KeyPolicy, Quotas
+from veilface.keys.domain.policy import UNLIMITED, KeyPolicy
 
 KEY: Final = "demo"
 # It asks about everybody many times within a minute, as no caller of a real key should.
-DEMO_POLICY: Final = KeyPolicy(quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0))
+DEMO_POLICY: Final = KeyPolicy(quotas=UNLIMITED)
 
 
 def run_demo(photos: Path | None, output: Output) -> ExitCode:

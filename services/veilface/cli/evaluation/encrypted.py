@@ -21,7 +21,7 @@ from veilface.common.attested import SignedTemplate
 from veilface.common.errors import DataLossError, Reason, VeilfaceError
 from veilface.crypto.contract import Metric, Scheme, TemplateUse, probe_use_of
 from veilface.keys.conversion.policy import policy_to_proto
-from veilface.keys.domain.policy import KeyPolicy, Quotas, Release, ThresholdOverride
+from veilface.keys.domain.policy import UNLIMITED, KeyPolicy, Release, ThresholdOverride
 
 KEY: Final = "evaluation"
 
@@ -106,7 +106,7 @@ def evaluation_policy(run: EncryptedRun) -> KeyPolicy:
     return KeyPolicy(
         release=Release.BANDED,
         plaintext_probe=probe_use_of(run.scheme) is TemplateUse.PLAINTEXT_PROBE,
-        quotas=Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0),
+        quotas=UNLIMITED,
         thresholds=tuple(
             ThresholdOverride(model=run.pipeline, metric=run.metric, operating_point=name, threshold=value)
             for name, value in thresholds.items()

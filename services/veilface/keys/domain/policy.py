@@ -1,7 +1,7 @@
 """What one key may be used for: by whom, how often, and how much an answer tells."""
 
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
@@ -91,6 +91,9 @@ class Quotas(BaseModel):
             matches_per_candidate=(self.matches_per_candidate + 1) // 2,
             reencryptions_per_caller=self.reencryptions_per_caller,
         )
+
+
+UNLIMITED: Final = Quotas(answers_per_caller=0, answers_per_target=0, matches_per_candidate=0)
 
 
 class KeyPolicy(BaseModel):
