@@ -11,6 +11,9 @@ from veilface.common.errors import NotFoundError, Reason, UnavailableError
 from veilface.common.identity import HEALTH_SERVICE, REFLECTION_SERVICES
 from veilface.common.interceptor import CallInterceptor, Context
 
+LIVENESS = "liveness"
+"""A service that is healthy as long as the process answers, ready or not, and while it drains."""
+
 _ALWAYS_ANSWERED = tuple(f"/{service}/" for service in (HEALTH_SERVICE, *REFLECTION_SERVICES))
 
 
@@ -73,7 +76,7 @@ class Readiness:
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
-    """grpc.health.v1: every service of the server is as healthy as the server.
+    """grpc.health.v1: every service of the server is as healthy as the server, and `LIVENESS`, if there, always.
 
     Its watches end when the server drains; otherwise they would hold up the stop for the whole drain timeout.
 
@@ -122,7 +125,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def _status(self, service: str) -> int:
         if service not in self._services:
             return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        if self._readiness.is_ready:
+        if self._readiness.is_ready or service == LIVENESS:
             return health_pb2.HealthCheckResponse.SERVING
         return health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from veilface.common.addresses import join_host_port
 from veilface.common.errors import ConfigurationError, Reason
 from veilface.common.health import HealthServicer, Readiness, ReadinessInterceptor
+from veilface.common.health_endpoint import HealthEndpoint
 from veilface.common.identity import ANYONE, HEALTH_SERVICE, REFLECTION_SERVICES, AccessInterceptor, AccessPolicy
 from veilface.common.logging import LoggingInterceptor
 from veilface.common.metrics import MetricsEndpoint, MetricsInterceptor, ServerMetrics
@@ -59,11 +60,13 @@ class RunningServer:
         address: str,
         readiness: Readiness,
         metrics_endpoint: MetricsEndpoint | None,
+        health_endpoint: HealthEndpoint | None,
         drain_timeout_s: float,
     ) -> None:
         self._server = server
         self._readiness = readiness
         self._metrics_endpoint = metrics_endpoint
+        self._health_endpoint = health_endpoint
         self._drain_timeout_s = drain_timeout_s
         self.address = address
 
@@ -72,6 +75,11 @@ class RunningServer:
         """The port that serves metrics, if any."""
         return None if self._metrics_endpoint is None else self._metrics_endpoint.port
 
+    @property
+    def health_port(self) -> int | None:
+        """The port that answers health checks without TLS, if any."""
+        return None if self._health_endpoint is None else self._health_endpoint.port
+
     async def drain(self) -> None:
         """Say NOT_SERVING, refuse new calls, wait for running ones up to the drain timeout, cancel the rest."""
         self._readiness.drain()
@@ -79,6 +87,8 @@ class RunningServer:
         await self._server.stop(self._drain_timeout_s)
         if self._metrics_endpoint is not None:
             await asyncio.to_thread(self._metrics_endpoint.close)
+        if self._health_endpoint is not None:
+            await self._health_endpoint.close()
         structlog.get_logger().info("stopped")
 
 
@@ -159,17 +169,23 @@ async def start_server(
     if settings.reflection:
         reflection.enable_server_reflection((*service_names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     address = _bind(server, settings)
-    endpoint = None
+    health_endpoint = None
+    if settings.health_port is not None:
+        health_endpoint = await HealthEndpoint.start(
+            settings.health_host, settings.health_port, readiness, service_names
+        )
+    metrics_endpoint = None
     if settings.metrics_port is not None:
-        endpoint = MetricsEndpoint(settings.metrics_host, settings.metrics_port, metrics.registry)
+        metrics_endpoint = MetricsEndpoint(settings.metrics_host, settings.metrics_port, metrics.registry)
     await server.start()
-    running = RunningServer(server, address, readiness, endpoint, settings.drain_timeout_s)
+    running = RunningServer(server, address, readiness, metrics_endpoint, health_endpoint, settings.drain_timeout_s)
     structlog.get_logger().info(
         "listening",
         address=address,
         services=service_names,
         tls=not settings.insecure,
         metrics_port=running.metrics_port,
+        health_port=running.health_port,
     )
     return running
 

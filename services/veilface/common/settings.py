@@ -111,6 +111,14 @@ class ServerSettings(ProcessSettings):
     metrics_port: int | None = Field(
         None, ge=0, le=65_535, description="the port that serves Prometheus metrics over HTTP; not set: none is served"
     )
+    health_host: str = Field("127.0.0.1", description="the address that answers health checks without TLS")
+    health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="the port that answers gRPC health checks, and nothing else, without TLS, for whoever watches the "
+        "process; not set: none",
+    )
 
     @model_validator(mode="after")
     def _check_insecure(self) -> Self:
