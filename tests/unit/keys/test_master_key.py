@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,40 @@ def test_a_file_that_others_can_reach_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         FileSource(path).load()
+
+
+@pytest.fixture
+def of_root_and(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Path]:
+    """Makes the file look as if root owned it, with a group and a mode, to a process of group 10001."""
+    look = os.fstat
+
+    def make(group: int, mode: int) -> Path:
+        path.chmod(mode)
+
+        def fstat(descriptor: int) -> os.stat_result:
+            fields = list(look(descriptor))
+            fields[stat.ST_UID], fields[stat.ST_GID] = 0, group
+            return os.stat_result(fields)
+
+        monkeypatch.setattr("veilface.keys.domain.master_key.os.fstat", fstat)
+        return path
+
+    monkeypatch.setattr("veilface.keys.domain.master_key.os.getgroups", lambda: [10001])
+    return make
+
+
+def test_a_file_of_a_kubernetes_secret_is_accepted(of_root_and: Callable[[int, int], Path]) -> None:
+    assert FileSource(of_root_and(10001, 0o440)).load().key_id == KEY_ID
+
+
+@pytest.mark.parametrize(
+    ("group", "mode"), [(10001, 0o444), (10001, 0o460), (10001, 0o450), (10002, 0o440), (0, 0o440)]
+)
+def test_a_file_of_root_that_others_can_reach_is_refused(
+    of_root_and: Callable[[int, int], Path], group: int, mode: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        FileSource(of_root_and(group, mode)).load()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

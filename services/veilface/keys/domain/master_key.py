@@ -85,7 +85,10 @@ class MasterKeySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A file that only its owner can read: mode 0600 or 0400."""
+    """A file that only its owner can read: mode 0600 or 0400.
+
+    Kubernetes gives the files of a Secret to root and a group of the pod, with mode 0440 at best: that is accepted too.
+    """
 
     path: Path
 
@@ -107,7 +110,8 @@ class FileSource:
         if not stat.S_ISREG(status.st_mode):
             raise _missing(f"{self.path} is not a regular file")
         mode = stat.S_IMODE(status.st_mode)
-        if mode & 0o077:
+        own_group = status.st_uid == 0 and status.st_gid in {os.getegid(), *os.getgroups()} - {0}
+        if mode & (0o037 if own_group else 0o077):
             raise _missing(f"{self.path} has mode {mode:04o}: others can read it. Run chmod 600 on it")
 
 
