@@ -1,0 +1,128 @@
+"""A Docker engine, if there is one, and a compose project of its own on it."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMPOSE = REPOSITORY / "deploy" / "compose.yaml"
+SERVICES = ("embedding", "keys", "matching")
+IMAGES = (*SERVICES, "cli")
+BUILD_TIMEOUT_S = 2400
+START_TIMEOUT_S = 600
+TIMEOUT_S = 180
+_NEEDED = {
+    "a Docker engine that answers": ("docker", "version"),
+    "docker compose": ("docker", "compose", "version"),
+    "docker buildx": ("docker", "buildx", "version"),
+}
+
+Finished = subprocess.CompletedProcess[str]
+
+
+def what_is_missing() -> list[str]:
+    """What a compose project needs and is not here."""
+    return [name for name, command in _NEEDED.items() if not _succeeds(command)]
+
+
+@dataclass(frozen=True)
+class ComposeProject:
+    """The compose file as it is, with images, containers, volumes and ports that nobody else uses.
+
+    Attributes:
+        name: The project's name, and the tag of its images.
+        ports: The loopback port of each service.
+    """
+
+    name: str
+    ports: dict[str, int]
+
+    def compose(self, *arguments: str, timeout_s: float = TIMEOUT_S, check: bool = True) -> Finished:
+        """docker compose."""
+        return self._run(
+            "docker", "compose", "-f", str(COMPOSE), "-p", self.name, *arguments, timeout_s=timeout_s, check=check
+        )
+
+    def docker(self, *arguments: str, check: bool = True) -> Finished:
+        """docker."""
+        return self._run("docker", *arguments, timeout_s=TIMEOUT_S, check=check)
+
+    def up(self) -> None:
+        """Start what does not run, and wait until all of it is ready."""
+        self.compose("up", "--detach", "--wait", timeout_s=START_TIMEOUT_S)
+
+    def veilface(self, *arguments: str, photos: Path | None = None) -> Finished:
+        """The veilface command, whatever its exit code."""
+        volume = () if photos is None else ("--volume", f"{photos}:/photos:ro")
+        return self.compose("run", "--rm", "--no-TTY", *volume, "veilface", *arguments, check=False)
+
+    def document(self, *arguments: str, photos: Path | None = None) -> dict[str, Any]:
+        """What the veilface command answers as JSON."""
+        finished = self.veilface(*arguments, "--json", photos=photos)
+        document = json.loads(finished.stdout)
+        assert isinstance(document, dict)
+        return document
+
+    def python(self, service: str, program: str, *arguments: str) -> Finished:
+        """A program inside of a running service's container, whatever its exit code."""
+        return self.compose("exec", "--no-TTY", service, "python", "-c", program, *arguments, check=False)
+
+    def container(self, service: str) -> str:
+        """The id of a service's container, running or not."""
+        return self.compose("ps", "--all", "--quiet", service).stdout.strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What the engine says about a service's container."""
+        (description,) = json.loads(self.docker("inspect", self.container(service)).stdout)
+        assert isinstance(description, dict)
+        return description
+
+    def image(self, name: str) -> str:
+        """The name of an image of this project."""
+        return f"veilface-{name}:{self.name}"
+
+    def _run(self, *command: str, timeout_s: float, check: bool) -> Finished:
+        environment = os.environ | {
+            "VEILFACE_TAG": self.name,
+            **{f"VEILFACE_{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
+        }
+        finished = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        assert not check or finished.returncode == 0, f"{' '.join(command)}\n{finished.stdout}\n{finished.stderr}"
+        return finished
+
+
+@contextmanager
+def running_project() -> Iterator[ComposeProject]:
+    """Build the images, start everything, and remove all of it in the end."""
+    project = ComposeProject(f"veilface-test-{secrets.token_hex(4)}", dict(zip(SERVICES, _free_ports(3), strict=True)))
+    try:
+        project.compose("build", timeout_s=BUILD_TIMEOUT_S)
+        project.up()
+        yield project
+    finally:
+        project.compose("--profile", "cli", "down", "--volumes", "--remove-orphans", check=False)
+        project.docker("image", "rm", *(project.image(name) for name in IMAGES), check=False)
+
+
+def _free_ports(count: int) -> Sequence[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except FileNotFoundError:
+        return False

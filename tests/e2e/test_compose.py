@@ -1,0 +1,271 @@
+"""The images, built, and the compose file, run, on a Docker engine: people are recognized and every party stays apart."""
+
+import base64
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docker_engine import IMAGES, SERVICES, ComposeProject, running_project, what_is_missing
+from tests.portraits import portrait_path
+from veilface.cli.exit_codes import ExitCode
+from veilface.client import ClientSettings, VeilfaceClient
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(4500)]
+
+PEOPLE = {"obama": ("obama.jpg", "obama2.jpg"), "biden": ("biden.jpg",)}
+PROBE = "obama3.jpg"
+USER = "10001"
+FIND = """
+import importlib.util, sys
+def is_here(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+print(*filter(is_here, sys.argv[1:]))
+"""
+# What a process may do is in its own status; whether it may write, only trying shows.
+PRIVILEGES = """
+import os, pathlib, sys
+status = dict(line.split(":\\t", 1) for line in pathlib.Path("/proc/1/status").read_text().splitlines() if ":\\t" in line)
+print(os.getuid(), status["CapEff"], status["NoNewPrivs"])
+for folder in sys.argv[1:]:
+    try:
+        pathlib.Path(folder, "planted").write_text("x")
+        print(folder, "written")
+        pathlib.Path(folder, "planted").unlink()
+    except OSError as error:
+        print(folder, error.strerror)
+"""
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()
+    print("reached")
+except OSError:
+    print("not reached")
+"""
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[ComposeProject]:
+    missing = what_is_missing()
+    if missing:
+        pytest.skip(f"this test builds and runs containers, and there is no {' and no '.join(missing)} here")
+    with running_project() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for person, filenames in PEOPLE.items():
+        (folder / person).mkdir()
+        for filename in filenames:
+            shutil.copyfile(portrait_path(filename), folder / person / filename)
+    shutil.copyfile(portrait_path(PROBE), folder / PROBE)
+    # The containers' user is not the one who owns them.
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def people(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photographs to enroll, without the one to ask about."""
+    folder = tmp_path_factory.mktemp("people")
+    for person in PEOPLE:
+        shutil.copytree(photos / person, folder / person)
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gallery(project: ComposeProject, people: Path) -> str:
+    assert project.veilface("gallery", "create", "staff").returncode == ExitCode.DONE
+    enrolled = project.document("enroll-folder", "staff", "/photos", photos=people)
+    assert (enrolled["enrolled_count"], enrolled["failed_count"]) == (3, 0)
+    return "staff"
+
+
+@pytest.fixture(scope="module")
+def credentials(project: ComposeProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all parties hold, copied out of the volumes."""
+    folder = tmp_path_factory.mktemp("credentials")
+    project.docker("cp", f"{project.container('credentials')}:/credentials/.", str(folder))
+    return folder
+
+
+def identified(project: ComposeProject, gallery: str, photos: Path) -> list[str]:
+    document = project.document("identify", gallery, f"/photos/{PROBE}", photos=photos)
+    return [candidate["subject"] for candidate in document["candidates"]]
+
+
+def secret_texts(credentials: Path) -> set[str]:
+    """The lines of all private keys, and the master key in other writings too."""
+    files = [path for path in credentials.rglob("*.key") if path.is_file()]
+    lines = {line for path in files for line in path.read_text().split("\n") if len(line) >= 40 and "-----" not in line}
+    master_key = base64.b64decode((credentials / "keys" / "master.key").read_text())
+    return lines | {master_key.hex(), base64.urlsafe_b64encode(master_key).decode().rstrip("=")}
+
+
+def secrets_in(text: str, secrets: set[str]) -> set[str]:
+    return {secret for secret in secrets if secret in text}
+
+
+def test_people_are_identified_and_verified(project: ComposeProject, gallery: str, photos: Path) -> None:
+    assert identified(project, gallery, photos) == ["obama"]
+    verify = ("verify", gallery, "obama", f"/photos/{PROBE}")
+    assert project.veilface(*verify, photos=photos).returncode == ExitCode.DONE
+    other = project.veilface("verify", gallery, "biden", f"/photos/{PROBE}", photos=photos)
+    assert other.returncode == ExitCode.NO_MATCH
+
+
+def test_a_flushed_redis_and_a_new_matcher_change_no_answer(
+    project: ComposeProject, gallery: str, photos: Path
+) -> None:
+    before = identified(project, gallery, photos)
+    assert before == ["obama"]
+    project.compose("exec", "--no-TTY", "redis", "redis-cli", "FLUSHALL")
+    assert identified(project, gallery, photos) == before
+    project.compose("restart", "matching")
+    project.up()
+    assert identified(project, gallery, photos) == before
+
+
+def test_starting_again_keeps_keys_and_credentials(project: ComposeProject, credentials: Path, tmp_path: Path) -> None:
+    key = project.document("keys", "show", "default")
+    project.compose("down")
+    project.up()
+    assert project.document("keys", "show", "default") == key
+    project.docker("cp", f"{project.container('credentials')}:/credentials/.", str(tmp_path))
+    kept = {path.relative_to(credentials): path.read_bytes() for path in credentials.rglob("*") if path.is_file()}
+    assert kept == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(kept) > 20
+
+
+def test_a_program_beside_the_containers_reaches_the_services_on_loopback(
+    project: ComposeProject, gallery: str, credentials: Path
+) -> None:
+    addresses = {service: f"localhost:{port}" for service, port in project.ports.items()}
+    settings = ClientSettings.from_state(credentials / "operator").model_copy(
+        update={
+            "embedding_service": addresses["embedding"],
+            "key_service": addresses["keys"],
+            "matching_service": addresses["matching"],
+        }
+    )
+    with VeilfaceClient.connect(settings) as client:
+        assert client.models()
+        assert client.keys.get("default").name == "keys/default"
+        assert client.galleries.get(gallery).name == f"galleries/{gallery}"
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("matching", ""), ("keys", "veilface.crypto.secret tenseal"), ("embedding", "deepface dlib tenseal")],
+)
+def test_only_other_images_hold_code_that_makes_keys_or_embeddings(
+    project: ComposeProject, image: str, expected: str
+) -> None:
+    looked_for = ("veilface.crypto.secret", "veilface.cli", "deepface", "dlib", "tenseal", "lightphe")
+    found = project.docker(
+        "run", "--rm", "--network=none", "--entrypoint=python", project.image(image), "-c", FIND, *looked_for
+    )
+    assert found.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("image", "expected"), [("matching", 0), ("keys", 1)])
+def test_no_file_of_the_matching_image_is_of_the_secret_half(
+    project: ComposeProject, image: str, expected: int
+) -> None:
+    listed = project.docker(
+        "run",
+        "--rm",
+        "--network=none",
+        "--entrypoint=find",
+        project.image(image),
+        "/",
+        "-xdev",
+        "-path",
+        "*/crypto/secret",
+    )
+    assert len(listed.stdout.split()) == expected
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_no_privileges_and_writes_into_its_own_folders_only(
+    project: ComposeProject, service: str
+) -> None:
+    folders = ("/", "/app", "/opt/venv", "/etc/veilface", "/var/cache/veilface")
+    identity, *written = project.python(service, PRIVILEGES, *folders).stdout.splitlines()
+    assert identity == f"{USER} 0000000000000000 1"
+    assert written == [
+        "/ Read-only file system",
+        "/app Read-only file system",
+        "/opt/venv Read-only file system",
+        "/etc/veilface Read-only file system",
+        "/var/cache/veilface written",
+    ]
+    assert project.inspect(service)["HostConfig"]["ReadonlyRootfs"] is True
+
+
+def address_of(project: ComposeProject, service: str) -> str:
+    """One of a service's addresses: without a route to it, no name would help."""
+    attached: dict[str, Any] = project.inspect(service)["NetworkSettings"]["Networks"]
+    return str(next(network["IPAddress"] for name, network in attached.items() if name.endswith(f"{service}-callers")))
+
+
+def test_a_service_reaches_those_that_it_needs_and_no_others(project: ComposeProject) -> None:
+    def reaches(service: str, host: str, port: int) -> bool:
+        return project.python(service, CONNECT, host, str(port)).stdout.strip() == "reached"
+
+    assert reaches("matching", "keys", 7002)
+    assert reaches("matching", "redis", 6379)
+    assert reaches("embedding", "keys", 7002)
+    assert reaches("embedding", address_of(project, "embedding"), 7001)
+    for service, host, port in (
+        ("matching", "embedding", 7001),
+        ("matching", address_of(project, "embedding"), 7001),
+        ("embedding", "matching", 7003),
+        ("embedding", address_of(project, "matching"), 7003),
+        ("embedding", "redis", 6379),
+        ("keys", "redis", 6379),
+        ("keys", address_of(project, "matching"), 7003),
+    ):
+        assert not reaches(service, host, port), f"{service} reaches {host}:{port}"
+
+
+def test_no_secret_is_in_logs_layers_or_environments(
+    project: ComposeProject, gallery: str, photos: Path, credentials: Path
+) -> None:
+    assert identified(project, gallery, photos) == ["obama"]
+    secrets = secret_texts(credentials)
+    logs = project.compose("logs", "--no-color").stdout
+    assert "listening" in logs
+    assert secrets_in(logs, secrets) == set()
+    for image in IMAGES:
+        history = project.docker("history", "--no-trunc", project.image(image)).stdout
+        assert "useradd" in history
+        assert secrets_in(history + project.docker("inspect", project.image(image)).stdout, secrets) == set()
+    for service in SERVICES:
+        assert secrets_in(project.docker("inspect", project.container(service)).stdout, secrets) == set()
+    # The control: where the master key belongs, the same look finds it.
+    held = project.compose("exec", "--no-TTY", "keys", "cat", "/etc/veilface/master.key").stdout
+    assert secrets_in(held, secrets) == {held.strip()}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_is_stopped_drains_and_ends_in_order(project: ComposeProject, service: str) -> None:
+    assert project.inspect(service)["State"]["Running"]
+    project.compose("stop", service)
+    state = project.inspect(service)["State"]
+    assert (state["Running"], state["ExitCode"], state["OOMKilled"]) == (False, 0, False)
+    events = re.findall(r'"event": ?"(draining|stopped)"', project.compose("logs", "--no-color", service).stdout)
+    assert events[-2:] == ["draining", "stopped"]
+    project.up()
+    assert project.inspect(service)["State"]["Health"]["Status"] == "healthy"
