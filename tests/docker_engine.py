@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -24,12 +25,20 @@ _NEEDED = {
     "docker buildx": ("docker", "buildx", "version"),
 }
 
+# Of the compose file and of the README; the full tests run them.
+_COMMAND = re.compile(r"docker compose -f deploy/compose\.yaml .*")
+
 Finished = subprocess.CompletedProcess[str]
 
 
 def what_is_missing() -> list[str]:
     """What a compose project needs and is not here."""
     return [name for name, command in _NEEDED.items() if not _succeeds(command)]
+
+
+def compose_commands(text: str) -> list[str]:
+    """The commands for the compose file that a text names, each of which is the rest of its line."""
+    return [command.rstrip() for command in _COMMAND.findall(text)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,19 @@ class ComposeProject:
     name: str
     ports: dict[str, int]
 
+    def run(self, *command: str, timeout_s: float = TIMEOUT_S, check: bool = True) -> Finished:
+        """A command from the repository's root, whose docker compose means this project."""
+        environment = os.environ | {
+            "COMPOSE_PROJECT_NAME": self.name,
+            "VEILFACE_TAG": self.name,
+            **{f"VEILFACE_{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
+        }
+        finished = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        assert not check or finished.returncode == 0, f"{' '.join(command)}\n{finished.stdout}\n{finished.stderr}"
+        return finished
+
     def compose(self, *arguments: str, timeout_s: float = TIMEOUT_S, check: bool = True) -> Finished:
         """docker compose."""
         return self._run(
@@ -52,7 +74,7 @@ class ComposeProject:
 
     def docker(self, *arguments: str, check: bool = True) -> Finished:
         """docker."""
-        return self._run("docker", *arguments, timeout_s=TIMEOUT_S, check=check)
+        return self.run("docker", *arguments, check=check)
 
     def up(self) -> None:
         """Start what does not run, and wait until all of it is ready."""
@@ -87,17 +109,6 @@ class ComposeProject:
     def image(self, name: str) -> str:
         """The name of an image of this project."""
         return f"veilface-{name}:{self.name}"
-
-    def _run(self, *command: str, timeout_s: float, check: bool) -> Finished:
-        environment = os.environ | {
-            "VEILFACE_TAG": self.name,
-            **{f"VEILFACE_{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
-        }
-        finished = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        assert not check or finished.returncode == 0, f"{' '.join(command)}\n{finished.stdout}\n{finished.stderr}"
-        return finished
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.unit.deploy.dockerfile import REPOSITORY
+from tests.unit.deploy.dockerfile import REPOSITORY, Dockerfile
 
 COMPOSE = REPOSITORY / "deploy" / "compose.yaml"
 # They do one thing and end; all others run until they are stopped.
@@ -62,6 +62,12 @@ def restart_weaknesses(service: Mapping[str, Any]) -> list[str]:
     """What is missing of a service that is to run on and on."""
     checks = {
         "restart": service.get("restart") == "unless-stopped",
-        "health": bool(service.get("healthcheck", {}).get("test")),
+        "health": _has_health_check(service),
     }
     return [name for name, holds in checks.items() if not holds]
+
+
+def _has_health_check(service: Mapping[str, Any]) -> bool:
+    if "healthcheck" in service:
+        return bool(service["healthcheck"].get("test"))
+    return "build" in service and bool(Dockerfile.read().values(service["build"]["target"], "HEALTHCHECK"))

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.docker_engine import compose_commands
 from tests.unit.deploy.compose import (
+    COMPOSE,
     ONE_SHOT,
     compose_file,
     mounts,
@@ -15,7 +17,7 @@ from tests.unit.deploy.compose import (
     services,
     weaknesses,
 )
-from tests.unit.deploy.dockerfile import IMAGES, SERVICES, Dockerfile
+from tests.unit.deploy.dockerfile import IMAGES, REPOSITORY, SERVICES, Dockerfile
 from tests.unit.deploy.test_dockerfile import SETTINGS
 from veilface.cli.credentials.deployment import DEFAULT_ADDRESSES, ensure_deployment
 from veilface.common.settings import MEBIBYTE, load_settings
@@ -74,7 +76,14 @@ def test_a_weakness_that_is_planted_is_found(planted: dict[str, Any], weakness: 
     assert weaknesses(services()["keys"] | planted) == [weakness]
 
 
-@pytest.mark.parametrize(("planted", "weakness"), [({"restart": "no"}, "restart"), ({"healthcheck": {}}, "health")])
+@pytest.mark.parametrize(
+    ("planted", "weakness"),
+    [
+        ({"restart": "no"}, "restart"),
+        ({"healthcheck": {"disable": True}}, "health"),
+        ({"build": {"target": "cli"}}, "health"),
+    ],
+)
 def test_a_service_that_nobody_watches_is_found(planted: dict[str, Any], weakness: str) -> None:
     assert restart_weaknesses(services()["keys"] | planted) == [weakness]
 
@@ -124,13 +133,15 @@ def test_a_service_cannot_write_its_own_credentials(name: str) -> None:
     assert mounts(services()[name])[f"{name}-credentials"] == (CREDENTIALS, True)
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_service_can_write_where_its_image_expects_it(name: str) -> None:
-    targets = {target for target, read_only in mounts(services()[name]).values() if not read_only}
-    declared = {
-        folder for value in Dockerfile.read().values(name, "VOLUME") for folder in value.strip('[]"').split(",")
-    }
-    assert targets == declared
+@pytest.mark.parametrize("name", services())
+def test_a_service_can_write_where_its_image_does_and_leaves_no_nameless_volume(name: str) -> None:
+    service = services()[name]
+    writable = {target for target, read_only in mounts(service).values() if not read_only}
+    writable |= {each.partition(":")[0] for each in service["tmpfs"]}
+    target = service.get("build", {}).get("target", "")
+    # Redis's image declares one folder.
+    declared = Dockerfile.read().values(target, "VOLUME") if target else ['["/data"]']
+    assert {folder for value in declared for folder in json.loads(value)} <= writable
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -184,3 +195,12 @@ def test_every_image_is_built_from_the_target_of_its_name() -> None:
     assert {f"veilface-{image}": image for image in IMAGES} == {name: build["target"] for name, build in built.items()}
     assert all(build["dockerfile"] == "deploy/docker/Dockerfile" for build in built.values())
     assert [name for name, service in services().items() if "build" not in service] == ["redis"]
+
+
+def test_the_readme_names_commands_that_the_compose_file_begins_with() -> None:
+    tested = compose_commands(COMPOSE.read_text())
+    assert len(tested) >= 4
+    assert set(compose_commands((REPOSITORY / "README.md").read_text())) <= set(tested)
+    assert compose_commands("$ docker compose -f deploy/compose.yaml logs") == [
+        "docker compose -f deploy/compose.yaml logs"
+    ]

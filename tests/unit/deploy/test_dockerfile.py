@@ -93,6 +93,13 @@ def test_kernels_are_kept_in_a_folder_that_stays_writable(dockerfile: Dockerfile
 
 
 @pytest.mark.parametrize("image", IMAGES)
+def test_modules_come_from_folders_that_nobody_can_write(dockerfile: Dockerfile, image: str) -> None:
+    settings = dockerfile.settings(image)
+    # Otherwise Python looks for them in the working directory first, where a service stores its things.
+    assert (settings["PYTHONPATH"], settings["PYTHONSAFEPATH"]) == ("/app", "1")
+
+
+@pytest.mark.parametrize("image", IMAGES)
 def test_an_image_says_what_it_is_and_of_which_version(dockerfile: Dockerfile, image: str) -> None:
     assert label(dockerfile, image, "title") == f"veilface-{image}"
     assert label(dockerfile, image, "version") == "${VERSION}"
