@@ -143,13 +143,11 @@ def test_people_are_identified_and_verified(project: ComposeProject, gallery: st
 def test_a_flushed_redis_and_a_new_matcher_change_no_answer(
     project: ComposeProject, gallery: str, probes: Path
 ) -> None:
-    before = identified(project, gallery, probes)
-    assert before == ["ada"]
     project.compose("exec", "--no-TTY", "redis", "redis-cli", "FLUSHALL")
-    assert identified(project, gallery, probes) == before
+    assert identified(project, gallery, probes) == ["ada"]
     project.compose("restart", "matching")
     project.up()
-    assert identified(project, gallery, probes) == before
+    assert identified(project, gallery, probes) == ["ada"]
 
 
 def test_starting_again_keeps_keys_and_credentials(project: ComposeProject, credentials: Path, tmp_path: Path) -> None:
@@ -253,10 +251,8 @@ def test_a_service_reaches_those_that_it_needs_and_no_others(project: ComposePro
         assert not reaches(service, host, port), f"{service} reaches {host}:{port}"
 
 
-def test_no_secret_is_in_logs_layers_or_environments(
-    project: ComposeProject, gallery: str, probes: Path, credentials: Path
-) -> None:
-    assert identified(project, gallery, probes) == ["ada"]
+def test_no_secret_is_in_logs_layers_or_environments(project: ComposeProject, gallery: str, credentials: Path) -> None:
+    assert project.document("gallery", "show", gallery)["enrollment_count"] > 0
     secrets = secret_texts(credentials)
     logs = project.compose("logs", "--no-color").stdout
     assert "listening" in logs
