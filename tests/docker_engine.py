@@ -68,9 +68,7 @@ class ComposeProject:
 
     def compose(self, *arguments: str, timeout_s: float = TIMEOUT_S, check: bool = True) -> Finished:
         """docker compose."""
-        return self._run(
-            "docker", "compose", "-f", str(COMPOSE), "-p", self.name, *arguments, timeout_s=timeout_s, check=check
-        )
+        return self.run("docker", "compose", "-f", str(COMPOSE), *arguments, timeout_s=timeout_s, check=check)
 
     def docker(self, *arguments: str, check: bool = True) -> Finished:
         """docker."""
@@ -110,6 +108,17 @@ class ComposeProject:
         """The name of an image of this project."""
         return f"veilface-{name}:{self.name}"
 
+    @contextmanager
+    def image_with_extras(self, target: str, extras: str) -> Iterator[str]:
+        """An image of a target that is built with other extras beside its own, for as long as it is needed."""
+        image = self.image(f"{target}-with-extras")
+        options = ("--file", "deploy/docker/Dockerfile", "--target", target, "--build-arg", f"EXTRAS={extras}")
+        self.run("docker", "buildx", "build", *options, "--load", "--tag", image, ".", timeout_s=BUILD_TIMEOUT_S)
+        try:
+            yield image
+        finally:
+            self.docker("image", "rm", image)
+
 
 @contextmanager
 def running_project() -> Iterator[ComposeProject]:
@@ -120,7 +129,8 @@ def running_project() -> Iterator[ComposeProject]:
         project.up()
         yield project
     finally:
-        project.compose("--profile", "cli", "down", "--volumes", "--remove-orphans", check=False)
+        project.compose("--profile", "cli", "down", "--volumes", "--remove-orphans")
+        # After a build that failed there may be none.
         project.docker("image", "rm", *(project.image(name) for name in IMAGES), check=False)
 
 

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(4500)]
 PEOPLE = {"ada": ("obama.jpg", "obama2.jpg"), "grace": ("biden.jpg",)}
 PROBE = "visitor.jpg"
 USER = "10001"
+LIBRARIES = ("deepface", "dlib", "tenseal", "lightphe", "gmpy2")
 FIND = """
 import importlib.util, sys
 def is_here(name):
@@ -66,7 +67,7 @@ except OSError:
 def project() -> Iterator[ComposeProject]:
     missing = what_is_missing()
     if missing:
-        pytest.skip(f"this test builds and runs containers, and there is no {' and no '.join(missing)} here")
+        pytest.skip(f"these tests build images and run containers; missing here: {', '.join(missing)}")
     with running_project() as running:
         yield running
 
@@ -178,18 +179,28 @@ def test_a_program_beside_the_containers_reaches_the_services_on_loopback(
         assert client.galleries.get(gallery).name == f"galleries/{gallery}"
 
 
+def modules_in(project: ComposeProject, image: str) -> list[str]:
+    run = ("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", FIND)
+    return project.docker(*run, "veilface.crypto.secret", "veilface.cli", *LIBRARIES).stdout.split()
+
+
 @pytest.mark.parametrize(
     ("image", "expected"),
-    [("matching", ""), ("keys", "veilface.crypto.secret tenseal"), ("embedding", "deepface dlib tenseal")],
+    [
+        ("matching", []),
+        ("keys", ["veilface.crypto.secret", "tenseal"]),
+        ("embedding", ["deepface", "dlib", "tenseal"]),
+    ],
 )
 def test_only_other_images_hold_code_that_makes_keys_or_embeddings(
-    project: ComposeProject, image: str, expected: str
+    project: ComposeProject, image: str, expected: list[str]
 ) -> None:
-    looked_for = ("veilface.crypto.secret", "veilface.cli", "deepface", "dlib", "tenseal", "lightphe")
-    found = project.docker(
-        "run", "--rm", "--network=none", "--entrypoint=python", project.image(image), "-c", FIND, *looked_for
-    )
-    assert found.stdout.strip() == expected
+    assert modules_in(project, project.image(image)) == expected
+
+
+def test_an_image_holds_what_another_scheme_needs_if_its_extras_are_asked_for(project: ComposeProject) -> None:
+    with project.image_with_extras("matching", "cipherface phe") as image:
+        assert modules_in(project, image) == ["tenseal", "gmpy2"]
 
 
 @pytest.mark.parametrize(
