@@ -4,7 +4,8 @@ import base64
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ for folder in sys.argv[1:]:
 CONNECT = """
 import socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2).close()
     print("reached")
 except OSError:
     print("not reached")
@@ -129,6 +130,15 @@ def secret_texts(credentials: Path) -> set[str]:
     return lines | {master_key.hex(), base64.urlsafe_b64encode(master_key).decode().rstrip("=")}
 
 
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.5)
+    return True
+
+
 def secrets_in(text: str, secrets: set[str]) -> set[str]:
     return {secret for secret in secrets if secret in text}
 
@@ -144,7 +154,11 @@ def test_people_are_identified_and_verified(project: ComposeProject, gallery: st
 def test_a_flushed_redis_and_a_new_matcher_change_no_answer(
     project: ComposeProject, gallery: str, probes: Path
 ) -> None:
-    project.compose("exec", "--no-TTY", "redis", "redis-cli", "FLUSHALL")
+    def redis(*command: str) -> str:
+        return project.compose("exec", "--no-TTY", "redis", "redis-cli", *command).stdout.strip()
+
+    assert wait_for(lambda: redis("DBSIZE") != "0"), "no segment was put into Redis"
+    assert redis("FLUSHALL") == "OK"
     assert identified(project, gallery, probes) == ["ada"]
     project.compose("restart", "matching")
     project.up()

@@ -107,6 +107,14 @@ def test_no_service_has_a_way_out_of_the_machine() -> None:
     assert all(networks(name) for name in services() if services()[name].get("network_mode") != "none")
 
 
+def test_redis_answers_the_matcher_which_is_alone_with_it() -> None:
+    # A Redis without a password is closed to all others, unless it is told that it need not be.
+    command = services()["redis"]["command"]
+    assert command[command.index("--protected-mode") + 1] == "no"
+    (network,) = networks("redis")
+    assert {name for name in services() if network in networks(name)} == {"redis", "matching"}
+
+
 def test_redis_is_published_nowhere_and_keeps_nothing() -> None:
     redis = services()["redis"]
     assert "ports" not in redis
