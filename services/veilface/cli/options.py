@@ -14,8 +14,8 @@ StateOption = Annotated[
         "--state",
         envvar="VEILFACE_STATE",
         metavar="FOLDER",
-        show_default=False,
-        help="The local stack's folder. [default: .veilface]",
+        show_default=".veilface",
+        help="The local stack's folder.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
@@ -29,8 +29,8 @@ OperatingPointOption = Annotated[
     typer.Option(
         "--operating-point",
         metavar="NAME",
-        show_default=False,
-        help="The threshold: strict, balanced or lenient. [default: balanced]",
+        show_default="balanced",
+        help="The threshold: strict, balanced or lenient.",
     ),
 ]
 GalleryArgument = Annotated[str, typer.Argument(metavar="GALLERY", help="The gallery's id.", show_default=False)]

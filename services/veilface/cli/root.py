@@ -6,6 +6,7 @@ from veilface.cli.bench import commands as bench
 from veilface.cli.commands import (
     bulk_import,
     certs,
+    credentials,
     demo,
     enrollment,
     evaluate,
@@ -35,4 +36,5 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(galleries.app, name="gallery")
 app.add_typer(subjects.app, name="subject")
 app.add_typer(certs.app, name="certs")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(bench.app, name="bench")

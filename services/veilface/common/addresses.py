@@ -14,13 +14,9 @@ def is_local(address: str) -> bool:
     """
     if address.startswith(_LOCAL_SCHEMES):
         return True
-    host = _host_of(address)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    host = host_of(address)
+    ip_address = ip_address_of(host)
+    return host == "localhost" or (ip_address is not None and ip_address.is_loopback)
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -28,7 +24,8 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _host_of(address: str) -> str:
+def host_of(address: str) -> str:
+    """The host in an address that is no unix socket, without brackets."""
     for prefix in _RESOLVER_PREFIXES:
         if address.startswith(prefix):
             address = address.removeprefix(prefix)
@@ -36,3 +33,11 @@ def _host_of(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.rpartition(":")[0] or address
+
+
+def ip_address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a host is; None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -1,46 +1,32 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
 
 from tests.unit.cli.conftest import Run
+from veilface.cli.root import app
 
-COMMANDS = (
-    "up",
-    "down",
-    "status",
-    "demo",
-    "enroll",
-    "enroll-folder",
-    "verify",
-    "compare",
-    "identify",
-    "models",
-    "import",
-    "evaluate",
-    "bench search",
-    "bench papers",
-    "certs create-authority",
-    "certs issue",
-    "certs renew",
-    "certs show",
-    "keys create",
-    "keys list",
-    "keys show",
-    "gallery create",
-    "gallery list",
-    "gallery show",
-    "gallery delete",
-    "subject list",
-    "subject show",
-    "subject delete",
-)
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every command that does something, by the words that call it."""
+    children = getattr(command, "commands", {})
+    if not children:
+        return {" ".join(words): command}
+    return {line: leaf for name, child in children.items() for line, leaf in leaves(child, (*words, name)).items()}
+
+
+COMMANDS = leaves(typer.main.get_command(app))
+
 HEAVY = ("deepface", "grpc", "numba", "numpy", "pydantic", "sqlalchemy", "tenseal", "veilface.client.client")
 
 
 def test_help_lists_every_command_and_the_exit_codes(veilface: Run) -> None:
     finished = veilface("--help")
     assert finished.exit_code == 0
+    assert {"up", "enroll", "identify", "keys rotate", "bench papers"} <= COMMANDS.keys()
     for command in COMMANDS:
         assert command.split()[0] in finished.stdout
     assert "1 no match" in finished.stdout
@@ -51,6 +37,18 @@ def test_every_command_explains_itself_and_knows_json(veilface: Run, command: st
     finished = veilface(*command.split(), "--help")
     assert finished.exit_code == 0
     assert "--json" in finished.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_word_of_a_help_text_is_taken_for_markup(command: str) -> None:
+    for parameter in COMMANDS[command].params:
+        text = getattr(parameter, "help", None) or ""
+        assert Text.from_markup(text).plain == text
+
+
+def test_a_help_text_that_would_lose_words_is_noticed() -> None:
+    lost = "The folder. [default: here]"
+    assert Text.from_markup(lost).plain != lost
 
 
 def test_help_imports_nothing_heavy() -> None:

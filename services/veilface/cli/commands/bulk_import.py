@@ -42,8 +42,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        show_default=False,
-        help="The recognition pipeline that made the embeddings. [default: the gallery's]",
+        show_default="the gallery's",
+        help="The recognition pipeline that made the embeddings.",
     ),
 ]
 NormalizeOption = Annotated[bool, typer.Option("--normalize", help="Divide each embedding by its norm.")]

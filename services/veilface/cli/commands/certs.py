@@ -38,11 +38,11 @@ IdentityOption = Annotated[
 ]
 DnsOption = Annotated[
     list[str] | None,
-    typer.Option("--dns", metavar="HOST", help="A host name of the server; may be repeated. [always: localhost]"),
+    typer.Option("--dns", metavar="HOST", help="A host name of the server besides localhost; may be repeated."),
 ]
 IpOption = Annotated[
     list[str] | None,
-    typer.Option("--ip", metavar="ADDRESS", help="An address of the server; may be repeated. [always: loopback]"),
+    typer.Option("--ip", metavar="ADDRESS", help="An address of the server besides loopback; may be repeated."),
 ]
 DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="How long it is valid.")]
 WithinOption = Annotated[

@@ -16,9 +16,9 @@ PhotosOption = Annotated[
         exists=True,
         file_okay=False,
         readable=True,
-        show_default=False,
+        show_default="portraits from PyPI packages",
         help="One folder of photographs per person, or photographs with a master.csv of pairs (file_x, file_y, "
-        "Decision). [default: portraits from PyPI packages]",
+        "Decision).",
     ),
 ]
 

@@ -86,8 +86,8 @@ HomeOption = Annotated[
         metavar="FOLDER",
         exists=True,
         file_okay=False,
-        show_default=False,
-        help="The folder above .deepface/weights. [default: the home folder]",
+        show_default="the home folder",
+        help="The folder above .deepface/weights.",
     ),
 ]
 DownloadsOption = Annotated[

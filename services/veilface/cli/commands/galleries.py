@@ -15,9 +15,7 @@ KeyOption = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option(
-        "--model", metavar="NAME", show_default=False, help="The recognition pipeline. [default: the service's]"
-    ),
+    typer.Option("--model", metavar="NAME", show_default="the service's", help="The recognition pipeline."),
 ]
 MetricOption = Annotated[
     Literal["cosine", "squared-euclidean"], typer.Option("--metric", help="What its scores measure.")

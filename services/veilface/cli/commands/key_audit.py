@@ -30,8 +30,8 @@ FilesOption = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        show_default=False,
-        help="An audit file; give those of all replicas and reseals. [default: the local stack's own]",
+        show_default="the local stack's own",
+        help="An audit file; give those of all replicas and reseals.",
     ),
 ]
 

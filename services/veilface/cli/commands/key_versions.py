@@ -35,8 +35,8 @@ DelayOption = Annotated[
         metavar="HOURS",
         min=0.01,
         max=8760,
-        show_default=False,
-        help="When; until then it can be restored. [default: 24]",
+        show_default="24",
+        help="When; until then it can be restored.",
     ),
 ]
 NowOption = Annotated[bool, typer.Option("--now", help="At once and for good.")]

@@ -25,9 +25,7 @@ SchemeOption = Annotated[
 ]
 ProfileOption = Annotated[
     str,
-    typer.Option(
-        "--profile", metavar="NAME", show_default=False, help="The parameters. [default: those of the scheme]"
-    ),
+    typer.Option("--profile", metavar="NAME", show_default="those of the scheme", help="The parameters."),
 ]
 
 

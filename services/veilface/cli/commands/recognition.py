@@ -34,8 +34,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="PIPELINE",
-        show_default=False,
-        help="The recognition pipeline, as 'veilface models' lists them. [default: the service's first]",
+        show_default="the service's first",
+        help="The recognition pipeline, as 'veilface models' lists them.",
     ),
 ]
 MetricOption = Annotated[Literal["cosine", "squared-euclidean"], typer.Option("--metric", help="What to compare by.")]

@@ -19,9 +19,9 @@ PipelinesOption = Annotated[
         "--pipelines",
         metavar="NAMES",
         envvar="VEILFACE_EMBEDDING_PIPELINES",
-        show_default=False,
+        show_default="dlib-resnet/hog/chip",
         help="Recognition pipelines as model/detector/alignment, separated by commas, the default first, for example "
-        "Facenet/yunet/deepface. [default: dlib-resnet/hog/chip]",
+        "Facenet/yunet/deepface.",
     ),
 ]
 
