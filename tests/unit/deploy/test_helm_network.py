@@ -8,7 +8,7 @@ from tests.unit.deploy.chart import NAMESPACE, SERVICES, VALUE_SETS, Document, V
 from tests.unit.deploy.network import Pod, may_reach
 
 GRPC = {"embedding": 7001, "keys": 7002, "matching": 7003}
-HEALTH = 7100
+HEALTH = 7009
 METRICS = 9090
 POSTGRESQL = 5432
 REDIS = 6379

@@ -150,9 +150,10 @@ spec:
       configMap:
         name: {{ include "veilface.componentName" . }}-files
     {{- end }}
+    # Compiled kernels, and weights that are downloaded without a claim for them.
     - name: cache
       emptyDir:
-        sizeLimit: 1Gi
+        sizeLimit: 4Gi
     - name: temporary
       emptyDir:
         sizeLimit: 1Gi
