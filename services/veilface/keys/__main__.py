@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 from prometheus_client import Counter, Gauge
 
+from veilface.common.database import Database
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
 from veilface.common.identity import AccessPolicy
@@ -37,7 +38,6 @@ from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
 from veilface.keys.servicer import KeyServicer, Rules
 from veilface.keys.settings import MASTER_KEY_VARIABLE, KeysSettings
 from veilface.keys.storage.audit import DurableAuditLog
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.storage.ledger import SqlLedger
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc
@@ -115,7 +115,8 @@ async def _main() -> None:
         alternations.inc()
         structlog.get_logger().warning("alternating_answers", actor=caller)
 
-    database = Database(settings.database_url.get_secret_value())
+    # A connection for each thread, and for the sweeps and the start beside them.
+    database = Database(settings.database_url.get_secret_value(), connections=settings.workers + 2)
     audit = DurableAuditLog(database, settings.audit_file, _now)
     vault = Vault(SqlKeyStore(database), partial(generate_key, research=settings.research), _now)
     decrypters = DecrypterCache(vault, partial(load_decrypter, research=settings.research), settings.open_keys)

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
+from veilface.common.database import Database
 from veilface.common.errors import FailedPreconditionError, Reason, UnavailableError, VeilfaceError
 from veilface.common.health import Readiness
 from veilface.common.identities import KEYS_IDENTITY
@@ -15,7 +17,7 @@ from veilface.keys.domain.audit import audited
 from veilface.keys.domain.decide import DecisionMeans
 from veilface.keys.domain.master_key import MasterKeySource
 from veilface.keys.storage.audit import DurableAuditLog
-from veilface.keys.storage.database import Database
+from veilface.keys.storage.migrate import migrate
 
 DATABASE = "database"
 AUDIT = "audit log"
@@ -55,7 +57,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Become ready, then sweep until canceled. A failed sweep is logged and tried again at the next one."""
-        await self._until_done(DATABASE, self._database.migrate)
+        await self._until_done(DATABASE, partial(migrate, self._database))
         await self._until_done(AUDIT, self._audit.open)
         await self._until_done(MASTER_KEY, self._unseal)
         structlog.get_logger().info("vault_unsealed")

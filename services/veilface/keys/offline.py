@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from veilface.common.database import Database
 from veilface.common.errors import ConfigurationError, Reason, VeilfaceError
 from veilface.common.identities import OPERATOR_IDENTITY
 from veilface.keys.domain.audit import AuditHead, audited
@@ -28,8 +29,8 @@ from veilface.keys.domain.resealing import reseal
 from veilface.keys.domain.sealing import KeyWrapper
 from veilface.keys.hardening import protect_process_memory
 from veilface.keys.storage.audit import AuditReport, DurableAuditLog, verify_audit
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
+from veilface.keys.storage.migrate import migrate
 
 _HASH_BYTES = 32
 
@@ -45,7 +46,7 @@ def reseal_vault(database_url: str, audit_file: Path, old: MasterKeySource, new:
     database = Database(database_url)
     audit = DurableAuditLog(database, audit_file, _now)
     try:
-        database.migrate()
+        migrate(database)
         audit.open()
         with (
             _loaded(old) as old_key,

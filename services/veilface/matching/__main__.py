@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from veilface.common.channel import ChannelOptions, open_channel
+from veilface.common.database import Database
 from veilface.common.health import Readiness
 from veilface.common.identities import MATCHING_IDENTITY
 from veilface.common.identity import AccessPolicy
@@ -32,7 +33,6 @@ from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.segments.cache import SegmentCache
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import StoreIdentity
 from veilface.matching.metrics import MatchingMetrics
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from veilface.common.database import Database
 from veilface.common.pool import BoundedPool
 from veilface.common.settings import environment_name
 from veilface.common.signing import Signer, TrustStore
@@ -33,7 +34,6 @@ from veilface.matching.domain.segments.packing import Packing, PackingEvents
 from veilface.matching.domain.segments.publisher import SegmentPublisher
 from veilface.matching.domain.segments.sweeper import SegmentSweeper
 from veilface.matching.domain.store.compaction import CompactionRecords
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
 from veilface.matching.domain.store.galleries import GalleryRecords
 from veilface.matching.domain.store.identity import StoreIdentity

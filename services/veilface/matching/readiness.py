@@ -6,10 +6,10 @@ from typing import Final
 
 import structlog
 
+from veilface.common.database import Database
 from veilface.common.errors import ResourceExhaustedError, UnavailableError
 from veilface.common.health import Readiness
 from veilface.common.pool import BoundedPool
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import StoreIdentity, read_identity
 from veilface.matching.domain.store.migrate import migrate
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from veilface.common.database import Database
 from veilface.common.names import KeyVersionName
 from veilface.crypto.secret.registry import generate_key
 from veilface.keys.domain.master_key import FileSource
 from veilface.keys.domain.sealing import open_seal
 from veilface.keys.domain.secret_bytes import SecretKey
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.v1 import key_service_pb2 as pb
 

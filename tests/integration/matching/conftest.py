@@ -21,6 +21,7 @@ from veilface.common.attested import (
     template_to_proto,
     verify_scores,
 )
+from veilface.common.database import Database
 from veilface.common.health import Readiness
 from veilface.common.identities import (
     CLIENT_IDENTITY,
@@ -43,7 +44,6 @@ from veilface.matching.assembly import Backends, Limits, assemble
 from veilface.matching.domain.blobs.folder import BlobFolder
 from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
 from veilface.matching.metrics import MatchingMetrics

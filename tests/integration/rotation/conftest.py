@@ -32,6 +32,7 @@ from veilface.common.attested import (
     verify_scores,
 )
 from veilface.common.channel import ChannelOptions, open_sync_channel
+from veilface.common.database import Database
 from veilface.common.errors import Reason
 from veilface.common.identities import (
     CLIENT_IDENTITY,
@@ -50,7 +51,6 @@ from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 from veilface.keys.domain.master_key import FileSource, create_master_key_file
 from veilface.keys.domain.vault import Vault
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
 from veilface.matching.v1 import (

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilface.cli.local_stack.layout import StateLayout
+from veilface.common.database import Database
 from veilface.common.names import KeyVersionName
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
@@ -16,7 +17,6 @@ from veilface.keys.domain.key_store import SealedVersion
 from veilface.keys.domain.master_key import FileSource
 from veilface.keys.domain.sealing import Purpose, SealContext, open_seal
 from veilface.keys.domain.secret_bytes import SecretBytes, SecretKey, TransformSeed
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 
 PIECES = 6

@@ -9,9 +9,10 @@ from sqlalchemy import delete, select, update
 
 from tests.unit.cli.conftest import Finished, Run
 from tests.unit.client.fakes import Fakes
+from veilface.common.database import Database
 from veilface.keys.domain.audit import AuditEvent, AuditReading
 from veilface.keys.storage.audit import DurableAuditLog
-from veilface.keys.storage.database import Database
+from veilface.keys.storage.migrate import migrate
 from veilface.keys.storage.tables import audit_head, audit_records
 
 RECORDS = 10
@@ -41,7 +42,7 @@ class Log:
 @pytest.fixture
 def log(tmp_path: Path, fakes: Fakes) -> Iterator[Log]:
     database = Database(f"sqlite:///{tmp_path}/keys.db")
-    database.migrate()
+    migrate(database)
     log = Log(database, tmp_path / "audit.jsonl")
     log.write(RECORDS)
     fakes.keys.audit = AuditReading(log.log)
@@ -131,7 +132,7 @@ def test_a_database_that_was_cut_consistently_is_found_by_the_file_and_by_a_head
     veilface: Run, verify: Run, log: Log
 ) -> None:
     head = log.log.head()
-    with log.database.transaction() as connection:
+    with log.database.write() as connection:
         connection.execute(delete(audit_records).where(audit_records.c.sequence > 7))
         digest = connection.execute(select(audit_records.c.hash).where(audit_records.c.sequence == 7)).scalar_one()
         connection.execute(update(audit_head).values(sequence=7, hash=digest))
@@ -142,7 +143,7 @@ def test_a_database_that_was_cut_consistently_is_found_by_the_file_and_by_a_head
 
 
 def test_a_head_that_the_records_do_not_reach_is_found(veilface: Run, verify: Run, log: Log) -> None:
-    with log.database.transaction() as connection:
+    with log.database.write() as connection:
         connection.execute(delete(audit_records).where(audit_records.c.sequence > 7))
     assert broken(veilface("keys", "audit", "verify", "--json"), "the expected head 10")
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from veilface.common.attested import Circuit, ScoreStatement, SignedScores, sign_scores
+from veilface.common.database import Database
 from veilface.common.identities import MATCHING_IDENTITY
 from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore
@@ -25,9 +26,9 @@ from veilface.keys.domain.thresholds import Threshold, ThresholdTable
 from veilface.keys.domain.tickets import TicketRules
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.storage.ledger import SqlLedger
+from veilface.keys.storage.migrate import migrate
 
 PROFILE = "ckks-packed-128"
 MODEL = "test/pipeline"
@@ -117,7 +118,7 @@ def sqlite_files(tmp_path: Path, database: Database) -> Callable[[], bytes]:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.migrate()
+    migrate(database)
     yield database
     database.close()
 

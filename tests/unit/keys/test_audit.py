@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import (
     ConfigurationError,
     DataLossError,
@@ -20,7 +21,6 @@ from veilface.common.errors import (
 from veilface.keys.domain.audit import AuditEvent, AuditReading, AuditRecord, audited
 from veilface.keys.storage import audit
 from veilface.keys.storage.audit import DurableAuditLog, verify_audit
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import audit_head, audit_records
 
 ON_BOTH_DATABASES = True
@@ -150,7 +150,7 @@ def test_tampering_with_the_database_is_found(
 ) -> None:
     write(log, 10)
     verify_audit(database, [], None)
-    with database.transaction() as connection:
+    with database.write() as connection:
         tamper(connection)
     with refused("broken"):
         verify_audit(database, [], None)
@@ -158,7 +158,7 @@ def test_tampering_with_the_database_is_found(
 
 def truncate_consistently(database: Database, keep: int) -> None:
     """What a thorough attacker does: the shorter log is consistent in itself."""
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(delete(audit_records).where(audit_records.c.sequence > keep))
         digest = connection.execute(select(audit_records.c.hash).where(audit_records.c.sequence == keep)).scalar_one()
         connection.execute(update(audit_head).values(sequence=keep, hash=digest))
@@ -185,7 +185,7 @@ def test_a_rewritten_history_is_found_by_a_head_kept_elsewhere(
 ) -> None:
     write(log, 10)
     head = log.head()
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(delete(audit_records))
         connection.execute(update(audit_head).values(sequence=0, hash=bytes(32)))
     forged = DurableAuditLog(database, tmp_path / "forged.jsonl", clock)

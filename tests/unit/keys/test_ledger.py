@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from veilface.common.database import Database
 from veilface.common.errors import FailedPreconditionError, Reason, ResourceExhaustedError
 from veilface.common.names import KeyName
 from veilface.keys.domain.ledger import Charge, ChargeGroup, OneTimeTicket, QuotaKind, pseudonym
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.ledger import SqlLedger
 from veilface.keys.storage.tables import quota_counters, spent_nonces
 
@@ -121,7 +121,7 @@ def test_a_charge_larger_than_the_limit_is_refused(ledger: SqlLedger) -> None:
 def test_no_limit_is_not_counted(ledger: SqlLedger, database: Database) -> None:
     for _ in range(3):
         ledger.spend(KEY, None, [charge(0)], DAY)
-    with database.reading() as connection:
+    with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(quota_counters)).scalar_one() == 0
 
 
@@ -157,7 +157,7 @@ def test_a_claim_counts_all_or_says_what_does_not_fit(ledger: SqlLedger, other_r
 
 def test_a_claim_without_limits_counts_nothing(ledger: SqlLedger, database: Database) -> None:
     assert ledger.claim(KEY, [match("a/0/1", limit=0)], DAY) == frozenset()
-    with database.reading() as connection:
+    with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(quota_counters)).scalar_one() == 0
 
 
@@ -194,7 +194,7 @@ def test_only_what_is_old_is_forgotten(ledger: SqlLedger, database: Database, cl
     ledger.spend(KEY, OneTimeTicket("m", bytes(16), now - timedelta(hours=2)), [charge(9)], DAY - timedelta(days=3))
     ledger.spend(KEY, OneTimeTicket("m", b"\x01" * 16, now), [charge(9)], DAY)
     ledger.forget(now - timedelta(hours=1), DAY - timedelta(days=2))
-    with database.reading() as connection:
+    with database.read() as connection:
         nonces = connection.execute(select(spent_nonces.c.nonce)).scalars().all()
         days = connection.execute(select(quota_counters.c.day)).scalars().all()
     assert (nonces, days) == ([b"\x01" * 16], [DAY.toordinal()])

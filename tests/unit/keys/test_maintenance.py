@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from veilface.common.database import Database
 from veilface.common.errors import DataLossError, UnavailableError
 from veilface.common.health import Readiness
 from veilface.common.names import KeyName
@@ -18,7 +19,6 @@ from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
 from veilface.keys.maintenance import AUDIT, DATABASE, MASTER_KEY, Maintenance
 from veilface.keys.storage.audit import DurableAuditLog
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 
 NAME = KeyName("office")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from veilface.common.database import Database
 from veilface.common.errors import ConfigurationError, DataLossError
 from veilface.common.names import KeyName
 from veilface.keys.domain.audit import AuditEvent
@@ -15,7 +16,6 @@ from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key
 from veilface.keys.offline import main, parse_head
 from veilface.keys.storage.audit import DurableAuditLog
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.storage.tables import audit_records
 
@@ -105,7 +105,7 @@ def test_audit_verify_fails_for_a_tampered_log(
     log: DurableAuditLog, database: Database, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.append(AuditEvent("me", "verify", "keys/a", "", "ALLOWED", 1))
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(update(audit_records).values(hash=bytes(32)))
     assert main(["audit-verify"]) == 1
     assert "AUDIT_BROKEN" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import event
 
+from veilface.common.database import Database
 from veilface.common.errors import Reason, ResourceExhaustedError
 from veilface.crypto.contract import Metric
 from veilface.embedding.settings import DEFAULT_PIPELINE
@@ -23,7 +24,6 @@ from veilface.keys.domain.decide import Decider, DecisionMeans, IdentificationDe
 from veilface.keys.domain.policy import UNLIMITED, KeyPolicy, Quotas, Release
 from veilface.keys.domain.thresholds import OPERATING_POINTS, PUBLISHED, ThresholdTable
 from veilface.keys.domain.versions import Key
-from veilface.keys.storage.database import Database
 
 CALLER = "spiffe://veilface/client"
 DIMENSION = 128

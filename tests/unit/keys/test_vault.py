@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import (
     AlreadyExistsError,
     DataLossError,
@@ -23,8 +24,8 @@ from veilface.keys.domain.policy import KeyPolicy, Release
 from veilface.keys.domain.resealing import reseal
 from veilface.keys.domain.vault import Vault
 from veilface.keys.domain.versions import Key, VersionState
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.key_store import SqlKeyStore
+from veilface.keys.storage.migrate import migrate
 from veilface.keys.storage.tables import key_material, key_versions
 
 NAME = KeyName("office")
@@ -107,7 +108,7 @@ def test_everything_survives_a_restart(
 ) -> None:
     created = create(policy=KeyPolicy(release=Release.BANDED))
     database = Database(database_url)
-    database.migrate()
+    migrate(database)
     restarted = Vault(SqlKeyStore(database), capturing, clock)
     restarted.unseal(master_key)
     assert restarted.get_key(NAME) == created
@@ -219,7 +220,7 @@ def test_a_scheduled_version_is_destroyed_when_its_time_has_come(
     clock.advance(timedelta(hours=2))
     assert vault.due_for_destruction() == [FIRST]
     assert vault.destroy_due(FIRST)
-    with database.reading() as connection:
+    with database.read() as connection:
         left = connection.execute(select(key_material.c.version)).scalars().all()
     assert left == [2]
 
@@ -259,7 +260,7 @@ def test_destroying_now_leaves_no_byte_of_the_sealed_key_in_the_database(
 ) -> None:
     create()
     vault.rotate(NAME)
-    with database.reading() as connection:
+    with database.read() as connection:
         rows = connection.execute(select(key_material.c.sealed_secret_key).order_by(key_material.c.version))
         first, second = rows.scalars().all()
     vault.destroy_now(FIRST)
@@ -329,12 +330,12 @@ def test_an_exchanged_public_key_is_found_even_with_its_digest_exchanged(
 
     create()
     planted = b"a public key of somebody else"
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(update(key_material).values({column: planted}))
     read = vault.public_key if column == "public_key" else vault.evaluation_keys
     with pytest.raises(DataLossError):
         read(vault.resolve(NAME))
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(update(key_versions).values({f"{column}_sha256": hashlib.sha256(planted).digest()}))
     with pytest.raises(DataLossError):
         read(vault.resolve(NAME))
@@ -347,7 +348,7 @@ def test_swapping_the_sealed_blobs_of_any_two_versions_is_refused(
         create(key_id)
         for _ in range(4):
             vault.rotate(KeyName(key_id))
-    with database.reading() as connection:
+    with database.read() as connection:
         blobs = {
             KeyVersionName(row.key, row.version): row.sealed_secret_key
             for row in connection.execute(select(key_material))
@@ -370,7 +371,7 @@ def test_a_thousand_bit_flips_in_the_database_are_refused(
 ) -> None:
     create()
     usable = vault.resolve(NAME)
-    with database.reading() as connection:
+    with database.read() as connection:
         blob = connection.execute(select(key_material.c.sealed_secret_key)).scalar_one()
     source = random.Random(17)
     for bit in source.sample(range(8 * len(blob)), 1000):
@@ -384,7 +385,7 @@ def test_a_thousand_bit_flips_in_the_database_are_refused(
 
 
 def _plant(database: Database, name: KeyVersionName, blob: bytes) -> None:
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(
             update(key_material)
             .where(key_material.c.key == name.key, key_material.c.version == name.version)
@@ -447,7 +448,7 @@ def test_a_damaged_version_is_refused_and_all_others_work(
 ) -> None:
     create()
     vault.rotate(NAME)
-    with database.transaction() as connection:
+    with database.write() as connection:
         first = key_material.c.version == 1
         blob = bytearray(connection.execute(select(key_material.c.sealed_secret_key).where(first)).scalar_one())
         # In the magic, or in the name of the master key.

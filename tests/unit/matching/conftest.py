@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from veilface.common.attested import SignedTemplate, TemplateStatement, sign_template, verify_scores, verify_template
+from veilface.common.database import Database
 from veilface.common.errors import InvalidCiphertextError, NotFoundError, Reason
 from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY, MATCHING_IDENTITY, OPERATOR_IDENTITY
 from veilface.common.names import GalleryName, KeyName
@@ -20,7 +21,6 @@ from veilface.matching.assembly import Backends, Limits, assemble
 from veilface.matching.domain.enrollments import NewEnrollment
 from veilface.matching.domain.galleries import NewGallery
 from veilface.matching.domain.segments.cache import CachedSegment, Origin
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
 

@@ -1,4 +1,3 @@
-import sqlite3
 import threading
 
 import pytest
@@ -7,8 +6,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from veilface.common.errors import ConfigurationError, Reason, UnavailableError
-from veilface.matching.domain.store.database import Database
+from veilface.common.database import Database
+from veilface.common.errors import ConfigurationError
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
 from veilface.matching.domain.store.schema import Base, StoreIdentityRow
@@ -62,23 +61,6 @@ def test_the_identity_is_that_of_the_store_and_hides_its_secret(database, tmp_pa
     assert str(ours.secret) not in repr(ours)
 
 
-def test_connections_to_sqlite_are_durable_and_check_references(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/durable.db")
-    with database.read() as connection:
-        pragmas = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
-        }
-    assert pragmas == {
-        "journal_mode": "wal",
-        "synchronous": 2,
-        "foreign_keys": 1,
-        "secure_delete": 1,
-        "busy_timeout": 10_000,
-    }
-    database.close()
-
-
 def test_a_write_that_fails_leaves_nothing(database):
     def change_and_fail():
         with database.write() as connection:
@@ -101,39 +83,6 @@ def test_a_read_sees_one_snapshot_while_others_write(database):
             writer.execute(update(StoreIdentityRow).values(store_id="changed"))
         assert connection.scalars(query).one() == before
     assert read_identity(database).store_id == "changed"
-
-
-def test_a_store_that_stays_locked_is_unavailable(tmp_path):
-    path = tmp_path / "locked.db"
-    database = Database(f"sqlite:///{path}", busy_timeout_s=0.05)
-    migrate(database)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UnavailableError) as caught, database.write():
-        pass
-    assert caught.value.reason is Reason.DEPENDENCY_UNAVAILABLE
-    other.execute("ROLLBACK")
-    other.close()
-    with database.write():
-        pass
-    database.close()
-
-
-def test_a_store_that_cannot_be_opened_is_unavailable(tmp_path):
-    (tmp_path / "folder.db").mkdir()
-    database = Database(f"sqlite:///{tmp_path}/folder.db")
-    with pytest.raises(UnavailableError):
-        database.ping()
-    database.close()
-
-
-@pytest.mark.parametrize(
-    "url", ["", "nonsense", "oracle://host/name", "sqlite://", "sqlite:///:memory:", "sqlite:////no/such/folder/x.db"]
-)
-def test_a_url_of_no_usable_database_is_a_wrong_setting(url):
-    with pytest.raises(ConfigurationError) as caught:
-        Database(url)
-    assert caught.value.reason is Reason.INVALID_SETTING
 
 
 def test_a_failed_statement_does_not_repeat_its_values(database):

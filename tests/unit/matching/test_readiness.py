@@ -3,9 +3,9 @@
 import asyncio
 import threading
 
+from veilface.common.database import Database
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.health import Readiness
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels

@@ -58,17 +58,17 @@ async def test_searches_at_the_same_time_pack_once(make_world):
     assert world.events.packed == 6
 
 
-async def test_what_a_caller_asked_for_is_packed_even_if_the_caller_is_gone(world):
+async def test_what_a_caller_asked_for_is_packed_even_if_the_caller_is_gone(world, make_world):
     await enroll_all(world, vectors(6))
-    await world.matching.packer.close()
-    snapshot = world.matching.search._snapshots.take(STAFF).segments[0]
-    asking = asyncio.create_task(world.matching.library.obtain(snapshot))
+    fresh = make_world()
+    snapshot = fresh.matching.search._snapshots.take(STAFF).segments[0]
+    asking = asyncio.create_task(fresh.matching.library.obtain(snapshot))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
     async with asyncio.timeout(20):
-        while world.matching.library.memory.peek(snapshot.place) is None:
+        while fresh.matching.library.memory.peek(snapshot.place) is None:
             await asyncio.sleep(0.01)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import ConfigurationError, Reason, UnavailableError, VeilfaceError
 from veilface.keys.domain.audit import AuditEvent, AuditHead, AuditRecord, StoredRecord, broken, verify_chain
 from veilface.keys.domain.audit_files import FileComparison
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import audit_head, audit_records
 
 WRITER_BYTES = 8
@@ -80,7 +80,7 @@ class DurableAuditLog:
         with self._lock:
             if self._descriptor is None:
                 raise UnavailableError(Reason.DEPENDENCY_UNAVAILABLE, "the audit log is not open")
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 self._append_to_database(connection, event)
             self._catch_up(self._descriptor)
 
@@ -97,12 +97,12 @@ class DurableAuditLog:
 
     def head(self) -> AuditHead:
         """See AuditLog."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             return _read_head(connection)
 
     def page(self, after: int, limit: int) -> list[StoredRecord]:
         """See AuditLog."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             return _page(connection, after, limit)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class DurableAuditLog:
             .where(audit_records.c.writer == self._writer, audit_records.c.sequence > self._last_in_file)
             .order_by(audit_records.c.sequence)
         )
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             missing = connection.execute(statement).all()
         if not missing:
             return
@@ -165,7 +165,7 @@ class DurableAuditLog:
         up_to_it = select(func.count()).where(
             audit_records.c.writer == record.writer, audit_records.c.sequence <= record.sequence
         )
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             stored, *unwritten = [*connection.scalars(following), ""]
             expected_lines = connection.scalars(up_to_it).one()
         if stored != record.to_json():
@@ -204,10 +204,10 @@ def verify_audit(database: Database, files: Sequence[Path], expected: AuditHead 
         DataLossError: AUDIT_BROKEN at the first thing that is not as it was written.
         ConfigurationError: INVALID_SETTING if a file cannot be read.
     """
-    with database.reading() as connection:
+    with database.read() as connection:
         newest = _read_head(connection).sequence
     comparison = FileComparison(files, newest)
-    with database.reading() as connection:
+    with database.read() as connection:
         heads = () if expected is None else (expected,)
         found = verify_chain(comparison.passing(_stored(connection)), *heads)
         if _read_head(connection) != found:

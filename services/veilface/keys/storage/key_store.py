@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from veilface.common.database import Database
 from veilface.common.errors import AlreadyExistsError, FailedPreconditionError, Reason
 from veilface.common.names import KeyName, KeyVersionName
 from veilface.crypto.contract import Scheme
@@ -15,8 +16,9 @@ from veilface.keys.domain.policy import KeyPolicy
 from veilface.keys.domain.resealing import require_same_master_key
 from veilface.keys.domain.sealing import LARGEST_HEADER_BYTES, Purpose, SealContext
 from veilface.keys.domain.versions import Key, KeyVersion, VersionState, etag_of
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import key_material, key_versions, keys
+
+_SEALED_LOCK = 0x7665_696C_7365_616C
 
 
 class SqlKeyStore:
@@ -28,7 +30,7 @@ class SqlKeyStore:
     def insert_key(self, key: Key, first: StoredVersion) -> None:
         """See KeyStore."""
         try:
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 connection.execute(
                     insert(keys).values(
                         key=key.name.key,
@@ -50,7 +52,7 @@ class SqlKeyStore:
         """See KeyStore."""
         number = stored.version.number
         try:
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 moved = connection.execute(
                     update(keys)
                     .where(keys.c.key == key.key, keys.c.primary_version == expected_primary)
@@ -65,7 +67,7 @@ class SqlKeyStore:
 
     def find(self, key: KeyName) -> Key | None:
         """See KeyStore."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             row = connection.execute(select(keys).where(keys.c.key == key.key)).one_or_none()
             if row is None:
                 return None
@@ -73,7 +75,7 @@ class SqlKeyStore:
 
     def page(self, after: str, limit: int) -> Sequence[Key]:
         """See KeyStore."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(select(keys).where(keys.c.key > after).order_by(keys.c.key).limit(limit)).all()
             return _to_keys(connection, rows)
 
@@ -85,7 +87,7 @@ class SqlKeyStore:
         if policy is not None:
             values["policy"] = policy.model_dump_json()
         if values:
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 if etag is not None:
                     _require_etag(connection, key, etag)
                 connection.execute(update(keys).where(keys.c.key == key.key).values(**values))
@@ -94,7 +96,7 @@ class SqlKeyStore:
         self, version: KeyVersionName, expected: VersionState, state: VersionState, destroy_time: datetime | None
     ) -> bool:
         """See KeyStore."""
-        with self._database.transaction() as connection:
+        with self._database.write() as connection:
             return _change_state(connection, version, expected, state, destroy_time)
 
     def destroy(self, version: KeyVersionName, expected: VersionState, now: datetime) -> bool:
@@ -109,13 +111,13 @@ class SqlKeyStore:
     def _destroy(
         self, version: KeyVersionName, expected: VersionState, now: datetime, *conditions: ColumnElement[bool]
     ) -> bool:
-        with self._database.transaction() as connection:
+        with self._database.write() as connection:
             if not _change_state(connection, version, expected, VersionState.DESTROYED, now, *conditions):
                 return False
             connection.execute(
                 delete(key_material).where(key_material.c.key == version.key, key_material.c.version == version.version)
             )
-        self._database.forget_deleted()
+        self._database.forget_erased_pages()
         return True
 
     def due_for_destruction(self, now: datetime) -> Sequence[KeyVersionName]:
@@ -123,24 +125,24 @@ class SqlKeyStore:
         statement = select(key_versions.c.key, key_versions.c.version).where(
             key_versions.c.state == VersionState.DESTROY_SCHEDULED.value, key_versions.c.destroy_time <= now
         )
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             return [KeyVersionName(row.key, row.version) for row in connection.execute(statement)]
 
     def sealed(self, version: KeyVersionName) -> SealedVersion | None:
         """See KeyStore."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             found = _sealed(connection, version)
             return found[0] if found else None
 
     def all_sealed(self) -> Sequence[SealedVersion]:
         """See KeyStore."""
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             return _sealed(connection, None)
 
     def replace_sealed(self, old: Sequence[SealedVersion], new: Sequence[SealedVersion]) -> None:
         """See KeyStore."""
-        with self._database.transaction() as connection:
-            self._database.lock_sealed(connection)
+        with self._database.write() as connection:
+            self._database.lock(connection, _SEALED_LOCK)
             if list(old) != list(_sealed(connection, None)):
                 raise FailedPreconditionError(
                     Reason.KEY_CHANGED, "the vault was changed meanwhile: stop all key services and try again"
@@ -152,7 +154,7 @@ class SqlKeyStore:
                     .where(key_material.c.key == name.key, key_material.c.version == name.version)
                     .values(sealed_secret_key=sealed.secret_key, sealed_transform_seed=sealed.transform_seed)
                 )
-        self._database.forget_deleted()
+        self._database.forget_erased_pages()
 
     def public_key(self, version: KeyVersionName) -> bytes | None:
         """See KeyStore."""
@@ -163,7 +165,7 @@ class SqlKeyStore:
         return self._material(version, "evaluation_keys")
 
     def _require_same_master_key(self, connection: Connection, new: StoredVersion) -> None:
-        self._database.lock_sealed(connection)
+        self._database.lock(connection, _SEALED_LOCK)
         beginnings = connection.scalars(select(func.substr(key_material.c.sealed_secret_key, 1, LARGEST_HEADER_BYTES)))
         require_same_master_key(new.sealed_secret_key, beginnings)
 
@@ -171,7 +173,7 @@ class SqlKeyStore:
         statement = select(key_material.c[column]).where(
             key_material.c.key == version.key, key_material.c.version == version.version
         )
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             content: bytes | None = connection.execute(statement).scalar_one_or_none()
             return content
 

@@ -6,10 +6,10 @@ from datetime import date, datetime
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from veilface.common.database import Database
 from veilface.common.errors import FailedPreconditionError, Reason, ResourceExhaustedError
 from veilface.common.names import KeyName
 from veilface.keys.domain.ledger import Charge, ChargeGroup, OneTimeTicket
-from veilface.keys.storage.database import Database
 from veilface.keys.storage.tables import quota_counters, spent_nonces
 
 
@@ -21,7 +21,7 @@ class SqlLedger:
 
     def spend(self, key: KeyName, ticket: OneTimeTicket | None, charges: Sequence[Charge], day: date) -> None:
         """See Ledger."""
-        with self._database.transaction() as connection:
+        with self._database.write() as connection:
             if ticket is not None:
                 _spend_nonce(connection, ticket)
             for charge in _ordered(charges):
@@ -34,7 +34,7 @@ class SqlLedger:
         if not limited:
             return frozenset()
         try:
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 full = {charge.counted for charge in limited if not _fits(connection, key, charge, day.toordinal())}
                 if full:
                     raise _NotCountedError
@@ -51,12 +51,12 @@ class SqlLedger:
             quota_counters.c.day == day.toordinal(),
             quota_counters.c.used >= group.limit,
         )
-        with self._database.reading() as connection:
+        with self._database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
     def forget(self, expired_before: datetime, day_before: date) -> None:
         """See Ledger."""
-        with self._database.transaction() as connection:
+        with self._database.write() as connection:
             connection.execute(delete(spent_nonces).where(spent_nonces.c.expire_time < expired_before))
             connection.execute(delete(quota_counters).where(quota_counters.c.day < day_before.toordinal()))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from veilface.common.attested import SignedTemplate
+from veilface.common.database import Database
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateUse
@@ -13,7 +14,6 @@ from veilface.matching.domain.paging import PageTokens, page_size
 from veilface.matching.domain.records import Enrollment, EnrollmentDraft, ErasedTemplate, Subject
 from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.segments.packer import SegmentPacker
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrollments import EnrollmentRecords
 from veilface.matching.domain.store.galleries import GalleryRecords
 from veilface.matching.domain.store.subjects import SubjectRecords

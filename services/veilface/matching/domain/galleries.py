@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from veilface.common.database import Database
 from veilface.common.names import GalleryName, KeyName, KeyVersionName
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import Metric
@@ -10,7 +11,6 @@ from veilface.matching.domain.comparers import Comparers
 from veilface.matching.domain.paging import PageTokens, page_size
 from veilface.matching.domain.records import Gallery, GalleryDraft
 from veilface.matching.domain.segments.library import SegmentLibrary
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import GalleryRecords
 
 

@@ -15,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from veilface.common.attested import SignedTemplate, verify_template
+from veilface.common.database import Database
 from veilface.common.errors import FailedPreconditionError, Reason, UnavailableError, VeilfaceError
 from veilface.common.identities import EMBEDDING_IDENTITY, KEYS_IDENTITY
 from veilface.common.names import GalleryName, KeyVersionName
@@ -28,7 +29,6 @@ from veilface.matching.domain.records import BlobReference
 from veilface.matching.domain.segments.library import SegmentLibrary
 from veilface.matching.domain.segments.packer import SegmentPacker
 from veilface.matching.domain.store.compaction import CompactionRecords
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.moves import (
     ImportedSegment,
     Move,

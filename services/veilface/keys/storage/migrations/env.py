@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `Database.migrate` hands over."""
+"""Runs the migrations on the connection of `run_migrations`, inside its transaction."""
 
 from alembic import context
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import delete, insert, select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import InvalidArgumentError, Reason, UnavailableError
 from veilface.common.names import GalleryName, KeyVersionName
 from veilface.matching.domain.records import SegmentPlace
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.moves import ImportedSegment, Move, MoveRecords, require_under_way
 from veilface.matching.domain.store.schema import GalleryRow, MovedSegmentRow, MoveRow, SegmentRow

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import NotFoundError, Reason, ResourceExhaustedError
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName
 from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.limits import MAX_ENROLLMENTS_PER_SUBJECT
 from veilface.matching.domain.records import Enrollment, EnrollmentDraft, ErasedTemplate, Gallery, Page, SegmentPlace
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.enrolled_templates import claim_template
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.imports import forget_imported

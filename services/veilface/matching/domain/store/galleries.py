@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from veilface.common.database import Database
 from veilface.common.errors import AlreadyExistsError, NotFoundError, Reason
 from veilface.common.names import GalleryName
 from veilface.crypto.contract import Metric, Scheme
 from veilface.matching.domain.records import Gallery, GalleryDraft, Page, SegmentPlace
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.schema import GalleryRow, SegmentRow
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from veilface.matching.domain.store.database import Database
+from veilface.common.database import Database
 from veilface.matching.domain.store.schema import StoreIdentityRow
 
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
+from veilface.common.database import Database
 from veilface.common.errors import AlreadyExistsError, Reason, ResourceExhaustedError
 from veilface.common.names import GalleryName
 from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.limits import MAX_ENROLLMENTS_PER_SUBJECT
 from veilface.matching.domain.records import BlobReference, Gallery, Page, SegmentDraft, SegmentImport
 from veilface.matching.domain.store.clock import from_microseconds, to_microseconds
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.moves import require_open
 from veilface.matching.domain.store.schema import (

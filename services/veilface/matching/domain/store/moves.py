@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 from sqlalchemy.orm import aliased
 
 from veilface.common.attested import SignedTemplate
+from veilface.common.database import Database
 from veilface.common.errors import DataLossError, InvalidArgumentError, Reason, UnavailableError
 from veilface.common.names import GalleryName, KeyVersionName
 from veilface.common.signing import SignatureValue
 from veilface.matching.domain.records import BlobReference, Gallery
 from veilface.matching.domain.store.clock import to_microseconds
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.schema import (
     EnrollmentRow,

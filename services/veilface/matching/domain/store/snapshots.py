@@ -10,13 +10,13 @@ from cachetools import LRUCache
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from veilface.common.database import Database
 from veilface.common.names import GalleryName
 from veilface.crypto.contract import Metric, TemplateSpace
 from veilface.matching.domain.records import BlobReference, Gallery, SegmentPlace
 from veilface.matching.domain.segments.content import DIGEST_BYTES, SegmentContent
 from veilface.matching.domain.segments.directory import Directory
 from veilface.matching.domain.segments.packed import PackingTerms
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.schema import EnrollmentRow, GalleryRow, SegmentRow
 

@@ -2,9 +2,9 @@
 
 from sqlalchemy import select
 
+from veilface.common.database import Database
 from veilface.common.names import GalleryName
 from veilface.matching.domain.records import Page, Subject
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.schema import SubjectRow
 

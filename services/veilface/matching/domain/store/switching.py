@@ -3,8 +3,8 @@
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from veilface.common.database import Database
 from veilface.matching.domain.records import SegmentPlace
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.moves import (
     SLOT_TYPE,
     Move,

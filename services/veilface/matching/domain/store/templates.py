@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, select
 
+from veilface.common.database import Database
 from veilface.common.errors import DataLossError, NotFoundError, Reason
 from veilface.common.names import EnrollmentName, GalleryName, SubjectName
 from veilface.matching.domain.records import Gallery, ImportedSlot, SegmentPlace, TemplateRow
-from veilface.matching.domain.store.database import Database
 from veilface.matching.domain.store.galleries import load_gallery
 from veilface.matching.domain.store.schema import EnrollmentRow, TemplateTable
 

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection of `migrate`, inside its transaction."""
+"""Runs the migrations on the connection of `run_migrations`, inside its transaction."""
 
 from alembic import context
 
