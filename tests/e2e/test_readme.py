@@ -15,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 _BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 _MARKED = re.compile(r"<!-- run: (?:commands|python) -->\n```(sh|python)\n(.*?)```", re.DOTALL)
+# Run elsewhere: tests/unit/deploy/test_helm_credentials.py runs the cluster's.
+_ELSEWHERE = re.compile(r"<!-- run: cluster -->\n```(sh)\n(.*?)```", re.DOTALL)
 # Run by tests of their own: the demo by test_fresh_clone, and ./tests/run is what runs this file.
 _ENTRY_POINTS = ("./deploy/local/demo", "./tests/run")
 
@@ -35,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_every_block_is_marked_to_be_run_or_is_an_entry_point() -> None:
-    marked = {block for _, block in _MARKED.findall(README)}
+    marked = {block for _, block in (*_MARKED.findall(README), *_ELSEWHERE.findall(README))}
     for _, block in _BLOCK.findall(README):
         lines = [line for line in block.splitlines() if line.strip()]
         assert block in marked or all(line.startswith(_ENTRY_POINTS) for line in lines)

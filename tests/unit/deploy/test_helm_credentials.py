@@ -1,6 +1,9 @@
 """Every secret comes from a Secret of the operator's, with the files that `veilface credentials create` makes."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,10 @@ import pytest
 from cryptography import x509
 
 from tests.unit.deploy.chart import (
+    CHART,
     NAMESPACE,
+    RELEASE,
+    REPOSITORY,
     SERVICES,
     VALUE_SETS,
     Document,
@@ -18,7 +24,6 @@ from tests.unit.deploy.chart import (
     pod_templates,
     render,
 )
-from veilface.cli.credentials.deployment import ensure_deployment
 from veilface.common.pki import CertificateAuthority, load_certificate
 from veilface.common.settings import TlsSettings
 from veilface.common.tls import WatchedTlsFiles
@@ -34,13 +39,26 @@ every_value_set = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VAL
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The credentials of a deployment whose services are at the addresses of the chart's."""
-    folder = tmp_path_factory.mktemp("credentials")
-    ensure_deployment(
-        folder, {name: [f"veilface-{name}.{NAMESPACE}.svc:{7001 + SERVICES.index(name)}"] for name in SERVICES}
+def installation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """The folder in which the README's commands were run, and what they called kubectl and helm with."""
+    folder = tmp_path_factory.mktemp("installation")
+    (commands,) = re.findall(
+        r"<!-- run: cluster -->\n```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL
     )
-    return folder
+    for name in ("kubectl", "helm"):
+        path = folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >> "{folder}/calls"\n')
+        path.chmod(0o755)
+    path = f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-euc", commands], cwd=folder, env=os.environ | {"PATH": path}, check=True, timeout=60)
+    return folder, [line.split() for line in (folder / "calls").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def deployment(installation: tuple[Path, list[list[str]]]) -> Path:
+    """The credentials that the README's command makes."""
+    return installation[0] / "credentials"
 
 
 def sources(service: str, values: Values | None = None) -> dict[str, set[str]]:
@@ -60,6 +78,14 @@ def files_in_use(service: str, values: Values | None = None) -> set[str]:
     """The credentials that a service's settings name."""
     paths = [Path(text) for text in environment(render(values), service).values()]
     return {path.name for path in paths if path.parent == CREDENTIALS}
+
+
+def test_the_commands_of_the_readme_install_the_chart_with_the_secrets_that_it_mounts(installation):
+    *secrets, install = installation[1]
+    assert install == ["helm", "install", RELEASE, "deploy/helm/veilface", "--namespace", NAMESPACE]
+    assert (REPOSITORY / install[3]).samefile(CHART)
+    create = ["kubectl", "--namespace", NAMESPACE, "create", "secret", "generic"]
+    assert secrets == [[*create, f"veilface-{name}", f"--from-file=credentials/{name}"] for name in SERVICES]
 
 
 @every_service
