@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 _BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 _MARKED = re.compile(r"<!-- run: (?:commands|python) -->\n```(sh|python)\n(.*?)```", re.DOTALL)
-# Run elsewhere: tests/unit/deploy/test_helm_credentials.py runs the cluster's.
-_ELSEWHERE = re.compile(r"<!-- run: cluster -->\n```(sh)\n(.*?)```", re.DOTALL)
+# Run elsewhere: tests/unit/deploy/test_helm_credentials.py runs the cluster's, tests/e2e/test_compose.py Docker's.
+_ELSEWHERE = re.compile(r"<!-- run: (?:cluster|docker) -->\n```(sh)\n(.*?)```", re.DOTALL)
 # Run by tests of their own: the demo by test_fresh_clone, and ./tests/run is what runs this file.
 _ENTRY_POINTS = ("./deploy/local/demo", "./tests/run")
 

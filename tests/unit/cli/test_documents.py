@@ -7,6 +7,7 @@ import pytest
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fakes import Fakes
 from tests.unit.client.test_client import segment
+from veilface.cli.exit_codes import ExitCode
 
 
 @pytest.fixture
@@ -78,6 +79,17 @@ def test_keys_are_described_with_their_fingerprints(veilface: Run, fakes: Fakes)
     assert created == veilface("keys", "show", "staff", "--json").document
     assert created in veilface("keys", "list", "--json").document["keys"]
     assert created["versions"][0]["public_key_sha256"] == "00" * 32
+
+
+def test_a_key_that_is_there_is_kept_as_it_is_if_only_a_missing_one_is_to_be_made(veilface: Run, fakes: Fakes) -> None:
+    exact = ("--profile", "ckks-packed-exact")
+    assert veilface("keys", "create", "default", *exact).exit_code == ExitCode.REFUSED
+    kept = veilface("keys", "create", "default", *exact, "--if-missing", "--json")
+    assert kept.exit_code == ExitCode.DONE
+    assert kept.document == veilface("keys", "show", "default", "--json").document
+    assert kept.document["profile"] == "ckks-packed-128"
+    # The control: a missing one is made.
+    assert veilface("keys", "create", "new", *exact, "--if-missing", "--json").document["profile"] == exact[1]
 
 
 def test_a_profile_that_misses_the_level_it_is_named_for_says_so(veilface: Run, fakes: Fakes) -> None:

@@ -4,16 +4,12 @@ import pytest
 
 from tests.unit.cli.conftest import Finished, Run
 from tests.unit.client.fakes import KEY_VERSION, Fakes
-from veilface.client import VeilfaceClient
 
 NEW = "keys/default/versions/2"
 
 
 @pytest.fixture
 def rotate(veilface: Run, fakes: Fakes) -> Run:
-    with VeilfaceClient.connect(fakes.settings) as client:
-        client.keys.create("default")
-
     def run(*arguments: str) -> Finished:
         return veilface("keys", "rotate", "default", *arguments, "--json")
 

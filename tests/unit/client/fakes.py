@@ -122,6 +122,8 @@ class Keys(key_service_pb2_grpc.KeyServiceServicer):
         self._add("other")
 
     def CreateKey(self, request: Any, context: Any) -> Any:
+        if f"keys/{request.key_id}" in self.keys:
+            abort(context, AlreadyExistsError(Reason.KEY_EXISTS, f"there is a keys/{request.key_id} already"))
         key = self._add(request.key_id)
         key.scheme = request.scheme or key.scheme
         key.profile = request.profile or key.profile

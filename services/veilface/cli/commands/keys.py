@@ -46,6 +46,9 @@ def create(
         bool,
         typer.Option("--renewable", help="Pass embeddings through a secret transform, one per version, first."),
     ] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave a key of that name as it is, whatever its scheme and profile.")
+    ] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,12 +57,19 @@ def create(
     with connected(state, output, "operator") as client:
         from veilface.cli.documents import key_document
         from veilface.cli.key_profiles import facts_of
+        from veilface.common.errors import AlreadyExistsError
         from veilface.crypto.contract import Scheme
         from veilface.keys.v1 import policy_pb2
 
         policy = policy_pb2.KeyPolicy(plaintext_probe_allowed=True) if plaintext_probe else None
-        made = client.keys.create(key, Scheme(scheme), profile, policy, embedding_transform=renewable)
-        line = f"[green]created[/] {made.name}: {made.scheme}, {made.profile}"
+        try:
+            made = client.keys.create(key, Scheme(scheme), profile, policy, embedding_transform=renewable)
+            done = "[green]created[/]"
+        except AlreadyExistsError:
+            if not if_missing:
+                raise
+            made, done = client.keys.get(key), "kept"
+        line = f"{done} {made.name}: {made.scheme}, {made.profile}"
         facts = facts_of(made)
         noted = (f"[yellow]note[/]  {facts.note}",) if facts is not None and facts.note else ()
         output.show(key_document(made), line, *noted)
