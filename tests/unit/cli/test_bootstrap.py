@@ -1,9 +1,12 @@
 """The script that makes the environment, in a repository that installs in seconds."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,19 @@ def test_a_machine_without_python_is_told_what_is_missing(repository: Path, tool
     finished = bootstrap(repository, tools)
     assert finished.returncode == 5
     assert "Python 3.11 or newer is needed" in finished.stderr
+
+
+def test_the_lock_names_every_dependency_of_the_project() -> None:
+    root = BOOTSTRAP.parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    required = {_name(line) for line in (*project["dependencies"], *chain(*extras))} - {"veilface"}
+    locked = {_name(line) for line in (root / "requirements.lock").read_text().splitlines() if "==" in line}
+    assert {"grpcio", "hypothesis"} <= required
+    assert required <= locked
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[\w.-]+", requirement)
+    assert match is not None
+    return match[0].lower().replace("_", "-")
