@@ -185,10 +185,12 @@ class DictCache:
         return CachedSegment(place, content, (), len(serialized))
 
     def load(self, cached):
-        if self.is_down or cached.place not in self.entries:
+        content, serialized = self.entries.get(cached.place, (None, None))
+        # Another replica may have stored a newer one meanwhile.
+        if self.is_down or content is not cached.content:
             return None
         self.loads += 1
-        return self.entries[cached.place][1]
+        return serialized
 
     def store(self, place, terms, content, serialized):
         if self.is_down:

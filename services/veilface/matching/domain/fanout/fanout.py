@@ -46,6 +46,7 @@ from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import Gallery
 from veilface.matching.domain.search.signing import AnsweredSegment, SigningScorer
 from veilface.matching.domain.search.statistics import SearchStatistics
+from veilface.matching.domain.search.windows import SEGMENTS_PER_WINDOW
 from veilface.matching.domain.tickets import Answer, TicketIssuer
 
 # Of the caller's time.
@@ -258,20 +259,25 @@ class _Gathering:
         self._arrived.put_nowait((segment.batch_index, batch))
 
     async def in_order(self) -> AsyncGenerator[list[SignedScores]]:
-        """The next batches as soon as they are there. Raises the first error of the work."""
+        """The next batches as soon as they are there. Raises the first error of the work.
+
+        The first ones come together, as those of a window do that is scored here: as long as nothing is given out, an
+        answer can be about a newer generation.
+        """
         waiting: dict[int, SignedScores] = {}
-        done = 0
+        done = known = 0
+        first = min(SEGMENTS_PER_WINDOW, len(self.question.segments))
         while done < len(self.question.segments):
             arrived = await self._arrived.get()
             if isinstance(arrived, Exception):
                 raise arrived
             index, batch = arrived
             waiting[index] = batch
-            ready = []
-            while done in waiting:
-                ready.append(waiting.pop(done))
-                done += 1
-            if ready:
+            while known in waiting:
+                known += 1
+            if first <= known and done < known:
+                ready = [waiting.pop(index) for index in range(done, known)]
+                done = known
                 yield ready
 
     async def close(self) -> None:
