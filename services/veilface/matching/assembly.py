@@ -245,6 +245,7 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             preparation=preparation,
             snapshots=snapshots,
             room=peers_room,
+            patience_s=limits.peer_patience_s,
             events=backends.events,
             compute=compute,
             storage=storage,

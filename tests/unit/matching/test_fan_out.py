@@ -208,7 +208,7 @@ async def test_all_peers_may_fail_at_once(replicas):
 
 @pytest.fixture
 async def impatient_replicas(make_replicas):
-    return await make_replicas(peer_patience_s=0.2)
+    return await make_replicas(peer_patience_s=1)
 
 
 async def test_a_peer_that_hangs_is_waited_for_as_long_as_is_set(impatient_replicas):
@@ -217,6 +217,17 @@ async def test_a_peer_that_hangs_is_waited_for_as_long_as_is_set(impatient_repli
     assert impatient_replicas.retried.keys() == {Retry.SLOW}
     assert impatient_replicas.given_up == [impatient_replicas.peers[1].name]
     assert impatient_replicas.peers[1].ended == 1
+
+
+async def test_a_peer_whose_memory_stays_full_says_so_in_time(impatient_replicas):
+    peer = impatient_replicas.peers[1]
+    room = peer.world.matching.peer_answers._room
+    async with room.take(room.total_bytes):
+        await assert_answer_is_as_alone(impatient_replicas)
+        assert impatient_replicas.retried == {Retry.OVERLOADED: len(peer.asked[0].segments)}
+        assert impatient_replicas.given_up == []
+    await assert_answer_is_as_alone(impatient_replicas)
+    assert impatient_replicas.retried.total() == len(peer.asked[0].segments)
 
 
 async def test_a_peer_gets_half_of_a_callers_time_and_is_not_blamed(packed_replicas):

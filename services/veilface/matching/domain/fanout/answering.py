@@ -4,11 +4,14 @@ Their memory is not that of the searches which arrive here: those wait for peers
 its answer, and gets it signed: it could sign it itself, for it has the same key.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from typing import Final
 
 from veilface.common.attested import Circuit
+from veilface.common.errors import Reason, ResourceExhaustedError
 from veilface.common.pool import BoundedPool
 from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.fanout.peers import FanOutEvents, PeerAnswer, PeerQuestion
@@ -19,6 +22,9 @@ from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.store.snapshots import GallerySnapshot, SnapshotRecords
 from veilface.matching.domain.tickets import Answer
 
+# Of the time that a peer waits for a word; the rest is for the first segments.
+_SHARE_OF_PATIENCE: Final = 0.5
+
 
 class PeerAnswers:
     """Scores segments for other replicas, and asks none of them.
@@ -27,6 +33,7 @@ class PeerAnswers:
         preparation: Makes probes ready.
         snapshots: What is in the galleries.
         room: The memory for what peers ask.
+        patience_s: How long peers wait for a word.
         events: Told what happens.
         compute: Where CPU work runs.
         storage: Where blocking reads run.
@@ -38,6 +45,7 @@ class PeerAnswers:
         preparation: ProbePreparation,
         snapshots: SnapshotRecords,
         room: Room,
+        patience_s: float,
         events: FanOutEvents,
         compute: BoundedPool,
         storage: BoundedPool,
@@ -45,6 +53,7 @@ class PeerAnswers:
         self._preparation = preparation
         self._snapshots = snapshots
         self._room = room
+        self._patience_s = patience_s
         self._events = events
         self._compute = compute
         self._storage = storage
@@ -57,7 +66,7 @@ class PeerAnswers:
             FailedPreconditionError: It does not fit the gallery; see `check_gallery`.
             NotFoundError: GALLERY_NOT_FOUND.
             UnavailableError: GALLERY_CHANGED if enrollments were erased meanwhile.
-            ResourceExhaustedError: OVERLOADED if too many peers wait already.
+            ResourceExhaustedError: OVERLOADED if too many peers wait already, or memory was waited for for too long.
         """
         vouched = await self._preparation.vouch(question.probe)
         snapshot = await self._storage.run(self._snapshots.take, question.gallery)
@@ -71,10 +80,16 @@ class PeerAnswers:
         answer = Answer(Circuit.SEARCH, vouched.statement, gallery, "", question.batch_count, question.nonce)
         statistics = SearchStatistics()
         chosen = [segment.snapshot for segment in segments]
-        async with (
-            self._preparation.ready(vouched, chosen, self._room) as ready,
-            aclosing(ready.scorer.score(answer, segments, statistics)) as windows,
-        ):
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._patience_s * _SHARE_OF_PATIENCE):
+                    ready = await stack.enter_async_context(self._preparation.ready(vouched, chosen, self._room))
+            except TimeoutError:
+                # Who asks waits no longer for a word, and is to know that nothing else is wrong here.
+                raise ResourceExhaustedError(
+                    Reason.OVERLOADED, "too much is being searched here; score the segments where they are needed"
+                ) from None
+            windows = await stack.enter_async_context(aclosing(ready.scorer.score(answer, segments, statistics)))
             async for window in windows:
                 for batch in window[:-1]:
                     yield PeerAnswer(batch)
