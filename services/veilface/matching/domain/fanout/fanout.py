@@ -2,9 +2,9 @@
 
 To own a segment means to have it in memory, probably. Every replica can score every segment, so whatever happens to a
 peer (it dies, hangs, is full, refuses, is of another version, answers nonsense), the rest of its segments is scored
-here, and nothing else happens. That never waits for what others hold: the probe is ready here already, its memory is
-taken, and peers are answered out of a memory of their own (see `answering`), so two replicas that ask each other with
-full memories do not block each other. Who is asked by a peer asks nobody.
+here, and nothing else happens. That never waits for what others hold: the memory of the search is taken before anybody
+is asked, and peers are answered out of a memory of their own (see `answering`), so two replicas that ask each other
+with full memories do not block each other. Who is asked by a peer asks nobody.
 
 A peer is asked for the content that the snapshot here lists, digest by digest, because a caller maps positions of
 scores to enrollments by that snapshot. It signs its batches with the key that all matchers share, about the answer that

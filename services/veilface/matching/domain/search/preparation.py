@@ -1,6 +1,5 @@
 """Makes probes ready to be scored, within the memory that searches share."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,11 +8,11 @@ from veilface.common.attested import SignedTemplate
 from veilface.common.pool import BoundedPool
 from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.comparers import Comparers
-from veilface.matching.domain.patience import run_to_its_end
 from veilface.matching.domain.search.cost import SearchCost
-from veilface.matching.domain.search.room import Room, Share
+from veilface.matching.domain.search.expansion import Expansion
+from veilface.matching.domain.search.room import Room
 from veilface.matching.domain.search.scans import GalleryScans
-from veilface.matching.domain.search.scorers import PackedScorer, RowScorer, Scorer
+from veilface.matching.domain.search.scorers import PackedScorer, RowScorer
 from veilface.matching.domain.search.signing import SigningScorer
 from veilface.matching.domain.store.snapshots import SegmentSnapshot
 from veilface.matching.domain.store.templates import TemplateRecords
@@ -23,14 +22,19 @@ from veilface.matching.domain.tickets import TicketIssuer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadyProbe:
-    """A probe that can be scored.
+    """A probe that can be scored, or will be soon.
 
     Attributes:
-        expand_time_s: How long it took to make it ready, in seconds.
+        expansion: What scoring waits for; None if there is nothing to be made ready.
     """
 
     scorer: SigningScorer
-    expand_time_s: float
+    expansion: Expansion | None
+
+    @property
+    def expand_time_s(self) -> float:
+        """How long it took to make it ready, in seconds."""
+        return 0.0 if self.expansion is None else self.expansion.seconds
 
 
 class ProbePreparation:
@@ -83,20 +87,17 @@ class ProbePreparation:
         await self._desk.inspect(probe, comparer)
         cost = await self._compute.run(_cost, comparer, probe, segments)
         async with room.take(cost.expand_bytes) as share:
-            scorer, expand_time_s = await self._scorer(comparer, probe, share, cost)
-            yield ReadyProbe(SigningScorer(scorer, self._tickets, self._compute), expand_time_s)
-
-    async def _scorer(
-        self, comparer: TemplateComparer, probe: VouchedTemplate, share: Share, cost: SearchCost
-    ) -> tuple[Scorer, float]:
-        space = probe.statement.space
-        if not comparer.supports_search:
-            return RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage), 0.0
-        begin = time.perf_counter()
-        use = probe.statement.use
-        prepared = await run_to_its_end(self._compute, comparer.prepare_probe, probe.ciphertext, space, use)
-        share.shrink(cost.score_bytes)
-        return PackedScorer(self._scans, comparer, prepared, share, cost), time.perf_counter() - begin
+            if not comparer.supports_search:
+                space = probe.statement.space
+                rows = RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage)
+                yield ReadyProbe(SigningScorer(rows, self._tickets, self._compute), None)
+                return
+            expansion = Expansion(probe, comparer, self._compute, lambda: share.shrink(cost.score_bytes))
+            try:
+                packed = PackedScorer(self._scans, comparer, expansion, share, cost)
+                yield ReadyProbe(SigningScorer(packed, self._tickets, self._compute), expansion)
+            finally:
+                await expansion.close()
 
 
 def _cost(comparer: TemplateComparer, probe: VouchedTemplate, segments: Sequence[SegmentSnapshot]) -> SearchCost:

@@ -14,7 +14,7 @@ from veilface.matching.domain.admission import check_gallery
 from veilface.matching.domain.fanout.fanout import FanOut, FanOutQuestion
 from veilface.matching.domain.search.preparation import ProbePreparation, ReadyProbe
 from veilface.matching.domain.search.room import Room
-from veilface.matching.domain.search.signing import AnsweredSegment, SigningScorer
+from veilface.matching.domain.search.signing import AnsweredSegment
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.directory import Directory
 from veilface.matching.domain.store.snapshots import GallerySnapshot, SnapshotRecords
@@ -109,8 +109,7 @@ class GallerySearch:
         for tries_left in reversed(range(_SNAPSHOTS_TRIED)):
             has_answered = False
             try:
-                statistics = SearchStatistics(expand_time_s=ready.expand_time_s)
-                async with aclosing(self._answer(snapshot, probe, ready.scorer, statistics, deadline_s)) as parts:
+                async with aclosing(self._answer(snapshot, probe, ready, deadline_s)) as parts:
                     async for part in parts:
                         has_answered = True
                         yield part
@@ -130,10 +129,10 @@ class GallerySearch:
         self,
         snapshot: GallerySnapshot,
         probe: VouchedTemplate,
-        scorer: SigningScorer,
-        statistics: SearchStatistics,
+        ready: ReadyProbe,
         deadline_s: float | None,
     ) -> AsyncGenerator[SearchPart]:
+        statistics = SearchStatistics()
         segments = [AnsweredSegment(index, segment) for index, segment in enumerate(snapshot.segments)]
         if not segments:
             yield SearchPart(None, statistics)
@@ -143,8 +142,9 @@ class GallerySearch:
         answer = Answer.to(Circuit.SEARCH, probe.statement, gallery=snapshot.gallery, batch_count=len(segments))
         question = FanOutQuestion(probe.signed, snapshot.gallery, answer, segments, deadline_s)
         done = 0
-        async with aclosing(self._fan_out.score(question, scorer, statistics)) as windows:
+        async with aclosing(self._fan_out.score(question, ready.scorer, statistics)) as windows:
             async for window in windows:
+                statistics.expand_time_s = ready.expand_time_s
                 for scores in window:
                     directory = segments[done].snapshot.directory
                     done += 1
