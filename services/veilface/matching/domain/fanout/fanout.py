@@ -156,7 +156,8 @@ class FanOut:
             cause = _cause(error)
             self._retry(gathering, cause, todo)
             if cause in (Retry.LOST, Retry.REFUSED):
-                self._peers.give_up(peer, f"{error.reason.value}: {error.message}")
+                # Its message may name a gallery, which is nothing for a log.
+                self._peers.give_up(peer, f"it did not score what it was asked for ({error.reason.value})")
 
     async def _take(
         self,
