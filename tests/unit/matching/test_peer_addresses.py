@@ -49,6 +49,7 @@ async def test_a_list_of_addresses_stands_for_itself():
         "one:7003,one:7003",
         "dns:///one:7003,two:7003",
         "dns:///",
+        "dns:///matching..peers:7003",
         "unix:/run/matching.sock",
     ],
 )

@@ -48,9 +48,17 @@ class PeerAddresses:
 
 
 def _host_port(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
+    host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    is_name = host and not set(host) & set("/,[] ")
-    if not (colon and is_name and port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
+    if not (_is_host(host) and port.isascii() and port.isdigit() and 0 < int(port) <= _LARGEST_PORT):
         raise ValueError(f"VEILFACE_PEERS: {text!r} is not of the form host:port")
     return host, int(port)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        # What a resolver does first.
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(text) and not set(text) & set("/,[] ")

@@ -15,12 +15,11 @@ This serves all schemes: packed segments, with probes encrypted or in the clear,
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
 
-from veilface.common.attested import SignedScores, SignedTemplate
+from veilface.common.attested import SignedScores
 from veilface.common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -31,6 +30,7 @@ from veilface.common.errors import (
     VeilfaceError,
 )
 from veilface.common.pool import BoundedPool
+from veilface.matching.domain.fanout.gathering import FanOutQuestion, Gathering
 from veilface.matching.domain.fanout.ownership import owner_of
 from veilface.matching.domain.fanout.peers import (
     FanOutEvents,
@@ -43,36 +43,9 @@ from veilface.matching.domain.fanout.peers import (
     SegmentRevision,
 )
 from veilface.matching.domain.patience import run_patiently
-from veilface.matching.domain.records import Gallery
 from veilface.matching.domain.search.signing import AnsweredSegment, SigningScorer
 from veilface.matching.domain.search.statistics import SearchStatistics
-from veilface.matching.domain.search.windows import SEGMENTS_PER_WINDOW
 from veilface.matching.domain.tickets import Answer, TicketIssuer
-
-# Of the caller's time.
-_SHARE_OF_PEERS: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FanOutQuestion:
-    """What is to be scored.
-
-    Attributes:
-        segments: All of a gallery, by batch index.
-        deadline_s: When the caller stops waiting, in seconds of the event loop; None: never.
-    """
-
-    probe: SignedTemplate
-    gallery: Gallery
-    answer: Answer
-    segments: Sequence[AnsweredSegment]
-    deadline_s: float | None = None
-
-    def time_for_peers_s(self) -> float | None:
-        """How long peers may take from now on; what is left then is for those segments that they did not score."""
-        if self.deadline_s is None:
-            return None
-        return max(0.0, self.deadline_s - asyncio.get_running_loop().time()) * _SHARE_OF_PEERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +101,7 @@ class FanOut:
                     yield window
             return
         own, of_peers = await self._compute.run(_spread, question.segments, live, self._peers.own_name)
-        gathering = _Gathering(here, question, statistics)
+        gathering = Gathering(here, question, statistics)
         try:
             for peer, segments in of_peers:
                 gathering.start(self._ask(gathering, peer, segments))
@@ -140,7 +113,7 @@ class FanOut:
         finally:
             await gathering.close()
 
-    async def _ask(self, gathering: "_Gathering", peer: Peer, segments: Sequence[AnsweredSegment]) -> None:
+    async def _ask(self, gathering: Gathering, peer: Peer, segments: Sequence[AnsweredSegment]) -> None:
         """Have a peer score its segments, and score here what it does not."""
         todo = deque(segments)
         time_left_s = gathering.question.time_for_peers_s()
@@ -156,12 +129,13 @@ class FanOut:
             cause = _cause(error)
             self._retry(gathering, cause, todo)
             if cause in (Retry.LOST, Retry.REFUSED):
-                # Its message may name a gallery, which is nothing for a log.
-                self._peers.give_up(peer, f"it did not score what it was asked for ({error.reason.value})")
+                # A peer's own message may name a gallery, which is nothing for a log.
+                told = error.message if cause is Retry.REFUSED else f"its answer ended with {error.reason.value}"
+                self._peers.give_up(peer, told)
 
     async def _take(
         self,
-        gathering: "_Gathering",
+        gathering: Gathering,
         peer: Peer,
         todo: deque[AnsweredSegment],
         time_left_s: float | None,
@@ -180,10 +154,11 @@ class FanOut:
                 if await anext(answers, None) is not None:
                     raise RefusedAnswerError(Reason.DEPENDENCY_UNAVAILABLE, "more batches came than were asked for")
 
-    async def _accept(self, gathering: "_Gathering", part: PeerAnswer, todo: deque[AnsweredSegment]) -> None:
+    async def _accept(self, gathering: Gathering, part: PeerAnswer, todo: deque[AnsweredSegment]) -> None:
         if part.changed:
-            changed = [segment for segment in todo if segment.snapshot.place.number in part.changed]
-            left = [segment for segment in todo if segment.snapshot.place.number not in part.changed]
+            numbers = set(part.changed)
+            changed = [segment for segment in todo if segment.snapshot.place.number in numbers]
+            left = [segment for segment in todo if segment.snapshot.place.number not in numbers]
             if len(changed) != len(part.changed):
                 raise RefusedAnswerError(
                     Reason.DEPENDENCY_UNAVAILABLE, "segments are said to have changed that were not asked for"
@@ -219,86 +194,10 @@ class FanOut:
                 Reason.DEPENDENCY_UNAVAILABLE, f"a batch is not what was asked for ({error.reason.value})"
             ) from error
 
-    def _retry(self, gathering: "_Gathering", cause: Retry, segments: Sequence[AnsweredSegment]) -> None:
+    def _retry(self, gathering: Gathering, cause: Retry, segments: Sequence[AnsweredSegment]) -> None:
         if segments:
             self._events.segments_retried(cause, len(segments))
             gathering.start(gathering.score_here(list(segments)))
-
-
-class _Gathering:
-    """Brings the batches of one search together as they come, and gives them out in order."""
-
-    def __init__(self, here: SigningScorer, question: FanOutQuestion, statistics: SearchStatistics) -> None:
-        self.question = question
-        self.statistics = statistics
-        self._here = here
-        # One window of segments at a time, as the memory of the search is counted.
-        self._turn = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._arrived: asyncio.Queue[tuple[int, SignedScores] | Exception] = asyncio.Queue()
-        self._has_failed = False
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do a part of the work beside the others."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    async def score_here(self, segments: Sequence[AnsweredSegment]) -> None:
-        """Score segments on this replica."""
-        todo = deque(segments)
-        async with (
-            self._turn,
-            aclosing(self._here.score(self.question.answer, segments, self.statistics, is_last=False)) as windows,
-        ):
-            async for window in windows:
-                for batch in window:
-                    self.scored(todo.popleft(), batch)
-
-    def scored(self, segment: AnsweredSegment, batch: SignedScores) -> None:
-        """A batch is there."""
-        self._arrived.put_nowait((segment.batch_index, batch))
-
-    async def in_order(self) -> AsyncGenerator[list[SignedScores]]:
-        """The next batches as soon as they are there. Raises the first error of the work.
-
-        The first ones come together, as those of a window do that is scored here: as long as nothing is given out, an
-        answer can be about a newer generation.
-        """
-        waiting: dict[int, SignedScores] = {}
-        done = known = 0
-        first = min(SEGMENTS_PER_WINDOW, len(self.question.segments))
-        while done < len(self.question.segments):
-            arrived = await self._arrived.get()
-            if isinstance(arrived, Exception):
-                raise arrived
-            index, batch = arrived
-            waiting[index] = batch
-            while known in waiting:
-                known += 1
-            if first <= known and done < known:
-                ready = [waiting.pop(index) for index in range(done, known)]
-                done = known
-                yield ready
-
-    async def close(self) -> None:
-        """Stop what is still going on, and wait for its end."""
-        self._has_failed = True
-        while tasks := list(self._tasks):
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, Exception):
-            self._has_failed = True
-            self._arrived.put_nowait(error)
-        if not self._tasks and not self._has_failed:
-            self._here.release()
 
 
 def _spread(

@@ -11,7 +11,8 @@ from veilface.common.errors import Reason, UnavailableError
 from veilface.common.names import GalleryName
 from veilface.common.pool import BoundedPool
 from veilface.matching.domain.admission import check_gallery
-from veilface.matching.domain.fanout.fanout import FanOut, FanOutQuestion
+from veilface.matching.domain.fanout.fanout import FanOut
+from veilface.matching.domain.fanout.gathering import FanOutQuestion
 from veilface.matching.domain.search.preparation import ProbePreparation, ReadyProbe
 from veilface.matching.domain.search.room import Room
 from veilface.matching.domain.search.signing import AnsweredSegment
