@@ -17,8 +17,6 @@ from veilface.matching.domain.tickets import Answer
 
 # Of the caller's time.
 _SHARE_OF_PEERS: Final = 0.5
-# Nobody waits any more if the search ended; else something below it was stopped.
-_STOPPED: Final = UnavailableError(Reason.NOT_READY, "a part of the search was stopped; try another replica")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,9 +113,14 @@ class Gathering:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = _STOPPED if task.cancelled() else task.exception()
+        error = _stopped() if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             self._has_failed = True
             self._arrived.put_nowait(error)
         if not self._tasks and not self._has_failed:
             self._here.release()
+
+
+def _stopped() -> UnavailableError:
+    # Nobody waits for it where the whole search was given up; else something below it was stopped.
+    return UnavailableError(Reason.NOT_READY, "a part of the search was stopped; try another replica")
