@@ -149,14 +149,16 @@ class ServiceProcess:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
-    def measured(self, name, **labels):
-        """The sum of the samples of a metric that have these labels."""
+    def metrics(self):
         port = self.events("listening")[0]["metrics_port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S) as response:
-            families = list(text_string_to_metric_families(response.read().decode()))
+            return response.read().decode()
+
+    def measured(self, name, **labels):
+        """The sum of the samples of a metric that have these labels."""
         return sum(
             sample.value
-            for family in families
+            for family in text_string_to_metric_families(self.metrics())
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )

@@ -140,6 +140,16 @@ def test_people_are_enrolled_and_erased_while_replicas_search(stack):
     assert [stack.identify(matcher) for matcher in stack.matchers] == [stack.expected_subjects] * 3
 
 
+def test_logs_and_metrics_of_peers_name_no_gallery_and_nobody_in_it(stack):
+    for matcher in stack.matchers:
+        log, metrics = matcher.log.read_text(), matcher.metrics()
+        assert "PeerService/SearchSegments" in log
+        assert "veilface_matching_segments_scored_for_peers_total" in metrics
+        for name in ("staff", f"p{stack.target}", "new0"):
+            assert name not in log
+            assert name not in metrics
+
+
 def test_no_search_fails_when_a_peer_is_stopped_politely(stack):
     first, stopped, third = stack.matchers
     expected = parts_of(stack.search(first))

@@ -11,6 +11,7 @@ class WorldPeer:
         change: Called with each piece of its answers and its number; answers what is sent in its place.
         before: Awaited before it answers anything.
         asked: The questions that it got.
+        times_left_s: How long it had for each of them.
         ended: How many of them it is done with.
     """
 
@@ -20,10 +21,12 @@ class WorldPeer:
         self.change = lambda number, part: [part]
         self.before = None
         self.asked = []
+        self.times_left_s = []
         self.ended = 0
 
     async def score(self, question, time_left_s):
         self.asked.append(question)
+        self.times_left_s.append(time_left_s)
         try:
             if self.before is not None:
                 await self.before()
