@@ -2,6 +2,64 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+from tests.unit.matching.conftest import PlainComparer
+
+from veilface.common.names import GalleryName
+
+STAFF = GalleryName("staff")
+CAPACITY = 2
+SEGMENTS = 12
+
+
+def vectors(count, seed=0):
+    drawn = np.random.default_rng(seed).normal(size=(count, 4))
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+PEOPLE = vectors(CAPACITY * SEGMENTS - 1)
+PROBE = vectors(1, seed=9)[0]
+
+
+def packed_comparer():
+    return PlainComparer(capacity=CAPACITY)
+
+
+def loop_comparer():
+    return PlainComparer(supports_search=False)
+
+
+async def answer_of(world, probe=PROBE, **changes):
+    """Everything in the answer that does not differ from search to search, and the statistics."""
+    parts = await world.search(probe, **changes)
+    tickets = [world.ticket(part.segment.scores) for part in parts]
+    assert len({ticket.nonce for ticket in tickets}) == 1
+    found = [
+        (
+            replace(ticket, nonce=bytes(16), expire_time=datetime.min),
+            part.segment.scores.ciphertext,
+            part.segment.directory,
+        )
+        for ticket, part in zip(tickets, parts, strict=True)
+    ]
+    return found, parts[-1].statistics
+
+
+async def assert_answer_is_as_alone(replicas, **changes):
+    expected, of_alone = await answer_of(replicas.alone, **changes)
+    found, statistics = await answer_of(replicas.front, **changes)
+    assert found == expected
+    assert len(found) == of_alone.segment_count
+    return statistics
+
+
+async def asked_of(replicas, peer):
+    """The segments that a peer is asked for in a search of everything."""
+    await replicas.front.search(PROBE)
+    return peer.asked[-1].segments
 
 
 class WorldPeer:
