@@ -4,12 +4,7 @@ import shutil
 
 import pytest
 from tests.unit.matching.conftest import DictCache, Embedder, World
-from tests.unit.matching.fan_out.replicas import (
-    PEOPLE,
-    Replicas,
-    loop_comparer,
-    packed_comparer,
-)
+from tests.unit.matching.fan_out.replicas import PEOPLE, Replicas, loop_comparer, packed_comparer
 
 
 @pytest.fixture(scope="session")

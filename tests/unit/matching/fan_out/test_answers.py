@@ -5,9 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.matching.fan_out.replicas import PROBE, SEGMENTS, answer_of, assert_answer_is_as_alone, vectors
 
-from veilface.common.errors import (
-    PermissionDeniedError,
-)
+from veilface.common.errors import PermissionDeniedError
 from veilface.crypto.contract import TemplateUse
 from veilface.matching.domain.fanout.peers import PeerAnswer
 

@@ -3,13 +3,7 @@
 import asyncio
 
 import pytest
-from tests.unit.matching.fan_out.replicas import (
-    PROBE,
-    SEGMENTS,
-    STAFF,
-    assert_answer_is_as_alone,
-    until,
-)
+from tests.unit.matching.fan_out.replicas import PROBE, SEGMENTS, STAFF, assert_answer_is_as_alone, until
 
 from veilface.common.errors import (
     DataLossError,

@@ -4,14 +4,7 @@ import asyncio
 import threading
 import weakref
 
-from tests.unit.matching.fan_out.replicas import (
-    PEOPLE,
-    PROBE,
-    SEGMENTS,
-    STAFF,
-    answer_of,
-    until,
-)
+from tests.unit.matching.fan_out.replicas import PEOPLE, PROBE, SEGMENTS, STAFF, answer_of, until
 
 
 async def test_replicas_with_full_memories_that_ask_each_other_do_not_block_each_other(make_replicas):
