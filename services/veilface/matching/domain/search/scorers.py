@@ -2,31 +2,44 @@
 
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.pool import BoundedPool
-from veilface.crypto.contract import PreparedProbe, TemplateComparer, TemplateSpace
+from veilface.crypto.contract import TemplateComparer, TemplateSpace
 from veilface.matching.domain.patience import run_patiently
 from veilface.matching.domain.records import TemplateRow
 from veilface.matching.domain.search.cost import ROWS_PER_WINDOW, SearchCost
+from veilface.matching.domain.search.expansion import Expansion
 from veilface.matching.domain.search.room import Share
 from veilface.matching.domain.search.scans import GalleryScans, ScanTerms
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.cache import Origin
-from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot
+from veilface.matching.domain.store.snapshots import SegmentSnapshot
 from veilface.matching.domain.store.templates import TemplateRecords
 
 
 class Scorer(Protocol):
-    """Scores one probe against the segments of a gallery, in their order, some at a time."""
+    """Scores one probe against segments of a gallery, in their order, some at a time."""
 
-    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """The score ciphertexts of the occupied slots of the next segments, until all are scored.
+
+        Args:
+            segments: At least one.
+            statistics: Counted up.
+            is_last: Whether the probe is let go of, as by `release`, as soon as these are scored.
 
         Raises:
             UnavailableError: GALLERY_CHANGED if something listed was erased meanwhile.
         """
+        ...
+
+    def release(self) -> None:
+        """Nothing more will be asked for: only the answers are left."""
         ...
 
 
@@ -36,37 +49,35 @@ class PackedScorer:
     Args:
         scans: Make the passes.
         comparer: Of the key version.
-        probe: Ready for a search. It is let go as soon as everything is scored.
+        expansion: Makes the probe ready. It is let go of as soon as everything is scored.
         share: The memory of the search.
         cost: What of it is needed when.
     """
 
     def __init__(
-        self, scans: GalleryScans, comparer: TemplateComparer, probe: PreparedProbe, share: Share, cost: SearchCost
+        self, scans: GalleryScans, comparer: TemplateComparer, expansion: Expansion, share: Share, cost: SearchCost
     ) -> None:
         self._scans = scans
         self._comparer = comparer
-        self._probe: PreparedProbe | None = probe
+        self._expansion = expansion
         self._share = share
         self._cost = cost
 
-    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    async def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
-        if self._probe is None:
-            raise ValueError("everything is scored already")
-        terms = ScanTerms(
-            snapshot.gallery.uid,
-            snapshot.gallery.generation,
-            snapshot.segments,
-            self._cost.segment_bytes,
-            self._comparer,
-            self._cost.shares_passes,
-        )
-        return self._scans.score(terms, self._probe, statistics, self._scored)
+        terms = ScanTerms(segments, self._cost.segment_bytes, self._comparer, self._cost.shares_passes)
+        on_scored = self.release if is_last else _nothing
+        scan = self._scans.score(terms, await self._expansion.probe(), statistics, on_scored)
+        async with aclosing(scan) as answers:
+            async for ciphertexts in answers:
+                yield ciphertexts
 
-    def _scored(self) -> None:
+    def release(self) -> None:
+        """See `Scorer.release`."""
         # The caller may take its time with the answers; the probe need not wait for that.
-        self._probe = None
+        self._expansion.release()
         self._share.shrink(self._cost.answer_bytes)
 
 
@@ -98,9 +109,10 @@ class RowScorer:
         self._compute = compute
         self._storage = storage
 
-    async def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    async def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
-        segments = snapshot.segments
         for start in range(0, len(segments), ROWS_PER_WINDOW):
             window = segments[start : start + ROWS_PER_WINDOW]
             numbers = [int(snapshot.content.enrollments[0]) for snapshot in window]
@@ -114,8 +126,15 @@ class RowScorer:
             statistics.origins[Origin.ROWS] += len(rows)
             yield ciphertexts
 
+    def release(self) -> None:
+        """See `Scorer.release`: nothing is held."""
+
     def _compare(self, rows: Sequence[TemplateRow]) -> list[bytes]:
         return [self._comparer.compare(row.ciphertext, self._probe, self._space) for row in rows]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _only_template(snapshot: SegmentSnapshot) -> bytes:
