@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import resource
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,8 @@ from veilface.matching.domain.segments.folder_cache import FolderSegmentCache
 from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.identity import StoreIdentity
 from veilface.matching.metrics import MatchingMetrics
+from veilface.matching.peers.directory import PeerDirectory
+from veilface.matching.peers.servicer import PeerServicer
 from veilface.matching.readiness import DATABASE, KERNELS, prepare_database, warm_kernels, watch_database
 from veilface.matching.redis_client import connect_redis
 from veilface.matching.servicer import GalleryServicer, MatchingServicer
@@ -44,10 +47,13 @@ from veilface.matching.v1 import (
     gallery_service_pb2_grpc,
     matching_service_pb2,
     matching_service_pb2_grpc,
+    peer_service_pb2,
+    peer_service_pb2_grpc,
 )
 
 _OWNER_ONLY = 0o077
 _M_ARENA_MAX = -8
+_PEER_CONNECT_TIMEOUT_S = 2.0
 
 
 def _access_policy(settings: MatchingSettings) -> AccessPolicy:
@@ -108,10 +114,28 @@ def _limits(settings: MatchingSettings) -> Limits:
         publish_quiet_s=settings.publish_quiet_s,
         publish_longest_s=settings.publish_longest_s,
         sweep_s=settings.sweep_s,
+        fan_out_segments=settings.fan_out_segments,
+        peer_patience_s=settings.peer_patience_s,
     )
 
 
-def _registrations(matching: Callable[[], Matching]) -> list[Registration]:
+def _peers(settings: MatchingSettings, replica_id: str, metrics: MatchingMetrics) -> PeerDirectory | None:
+    addresses = settings.peer_addresses
+    if addresses is None:
+        return None
+    options = ChannelOptions(
+        server_name=settings.peers_name or addresses.server_name, connect_timeout_s=_PEER_CONNECT_TIMEOUT_S
+    )
+    return PeerDirectory(
+        addresses,
+        lambda address: open_channel(address, settings.tls, options),
+        replica_id=replica_id,
+        events=metrics,
+        check_s=settings.peers_check_s,
+    )
+
+
+def _registrations(matching: Callable[[], Matching], replica_id: str) -> list[Registration]:
     return [
         Registration(
             gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
@@ -122,6 +146,11 @@ def _registrations(matching: Callable[[], Matching]) -> list[Registration]:
             matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
             MatchingServicer(matching),
             matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
+        ),
+        Registration(
+            peer_service_pb2.DESCRIPTOR.services_by_name["PeerService"],
+            PeerServicer(matching, replica_id),
+            peer_service_pb2_grpc.add_PeerServiceServicer_to_server,
         ),
     ]
 
@@ -142,6 +171,8 @@ async def _main() -> None:
     compute = BoundedPool(settings.workers, settings.queue_size, "compute")
     storage = BoundedPool(settings.storage_workers, settings.queue_size, "storage")
     channel = open_channel(settings.key_service, settings.tls, ChannelOptions(server_name=settings.key_service_name))
+    replica_id = secrets.token_hex(16)
+    peers = _peers(settings, replica_id, matching_metrics)
     readiness = Readiness(DATABASE, KERNELS)
     opened: asyncio.Future[Matching] = asyncio.get_running_loop().create_future()
 
@@ -160,6 +191,7 @@ async def _main() -> None:
             compute=compute,
             storage=storage,
             blobs=_blobs(settings, database, identity),
+            peers=peers,
         )
         matching = assemble(backends, _limits(settings))
         opened.set_result(matching)
@@ -170,12 +202,17 @@ async def _main() -> None:
         # A task group, so that an unforeseen error in the background ends the process and is not overlooked.
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(warm_kernels(readiness, warm))
-            background = tasks.create_task(open_store())
-            await serve(settings, _registrations(opened.result), readiness, policy, metrics=metrics)
-            background.cancel()
+            background = [tasks.create_task(open_store())]
+            if peers is not None:
+                background.append(tasks.create_task(peers.run()))
+            await serve(settings, _registrations(opened.result, replica_id), readiness, policy, metrics=metrics)
+            for task in background:
+                task.cancel()
     finally:
         if opened.done():
             await opened.result().close()
+        if peers is not None:
+            await peers.close()
         await channel.close()
         compute.close()
         storage.close()

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from veilface.common.identities import CLIENT_IDENTITY, OPERATOR_IDENTITY
+from veilface.common.identities import CLIENT_IDENTITY, MATCHING_IDENTITY, OPERATOR_IDENTITY
 
 _GALLERIES: Final = "/veilface.matching.v1.GalleryService"
 _MATCHING: Final = "/veilface.matching.v1.MatchingService"
+_PEERS: Final = "/veilface.matching.v1.PeerService"
 _BOTH: Final = (CLIENT_IDENTITY, OPERATOR_IDENTITY)
 
 DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
@@ -24,4 +25,6 @@ DEFAULT_ACCESS: Final[dict[str, tuple[str, ...]]] = {
     f"{_GALLERIES}/DeleteSubject": _BOTH,
     f"{_MATCHING}/CompareTemplates": (CLIENT_IDENTITY,),
     f"{_MATCHING}/SearchGallery": (CLIENT_IDENTITY,),
+    f"{_PEERS}/GetReplica": (MATCHING_IDENTITY,),
+    f"{_PEERS}/SearchSegments": (MATCHING_IDENTITY,),
 }

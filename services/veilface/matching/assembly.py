@@ -15,11 +15,15 @@ from veilface.matching.domain.blobs.segments import BlobSegments
 from veilface.matching.domain.comparers import Comparers, KeyMaterial
 from veilface.matching.domain.comparisons import Comparisons
 from veilface.matching.domain.enrollments import Enrollments, EnrollmentStores
+from veilface.matching.domain.fanout.answering import PeerAnswers
+from veilface.matching.domain.fanout.fanout import FanOut, FanOutTerms
+from veilface.matching.domain.fanout.peers import FanOutEvents, NoPeers, Peers
 from veilface.matching.domain.galleries import Galleries
 from veilface.matching.domain.imported import ImportedComparisons
 from veilface.matching.domain.imports import Imports
 from veilface.matching.domain.paging import PageTokens
 from veilface.matching.domain.rotation import GalleryRotation, Reencryption, RotationStores
+from veilface.matching.domain.search.preparation import ProbePreparation
 from veilface.matching.domain.search.room import Room
 from veilface.matching.domain.search.scans import GalleryScans
 from veilface.matching.domain.search.scoring import ScoringPass
@@ -47,7 +51,7 @@ from veilface.matching.domain.templates import TemplateDesk
 from veilface.matching.domain.tickets import TicketIssuer
 
 
-class SegmentEvents(LibraryEvents, PackingEvents, Protocol):
+class SegmentEvents(LibraryEvents, PackingEvents, FanOutEvents, Protocol):
     """Who wants to know what happens to segments."""
 
 
@@ -58,6 +62,7 @@ class Backends:
     Attributes:
         caches: Where segments are kept beside this process's memory, the nearest first.
         blobs: Where imported segments are kept; None if nothing can be imported here.
+        peers: The other replicas; None for one that is alone.
     """
 
     database: Database
@@ -72,6 +77,7 @@ class Backends:
     compute: BoundedPool
     storage: BoundedPool
     blobs: BlobFolder | None = None
+    peers: Peers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,8 @@ class Limits:
     publish_quiet_s: float
     publish_longest_s: float
     sweep_s: float
+    fan_out_segments: int
+    peer_patience_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +107,7 @@ class Matching:
     rotation: GalleryRotation
     comparisons: Comparisons
     search: GallerySearch
+    peer_answers: PeerAnswers
     library: SegmentLibrary
     packer: SegmentPacker
     publisher: SegmentPublisher
@@ -144,8 +153,17 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
     library.listen(publisher)
     packer = SegmentPacker(library, snapshots, storage)
     scoring = ScoringPass(compute)
-    room = Room(limits.search_bytes, limits.waiting_searches, environment_name("search_memory_bytes"))
+    room, peers_room = _rooms(limits, has_peers=backends.peers is not None)
     windows = SegmentWindows(library, Room(limits.window_bytes))
+    preparation = ProbePreparation(
+        desk=desk,
+        templates=templates,
+        scans=GalleryScans(windows, scoring),
+        comparers=comparers,
+        tickets=tickets,
+        compute=compute,
+        storage=storage,
+    )
     import_records = ImportRecords(database)
     garbage = None
     if backends.blobs is not None:
@@ -211,13 +229,23 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             storage=storage,
         ),
         search=GallerySearch(
-            desk=desk,
+            preparation=preparation,
             snapshots=snapshots,
-            templates=templates,
-            scans=GalleryScans(windows, scoring),
             room=room,
-            comparers=comparers,
-            tickets=tickets,
+            fan_out=FanOut(
+                peers=backends.peers or NoPeers(),
+                terms=FanOutTerms(limits.fan_out_segments, limits.peer_patience_s),
+                tickets=tickets,
+                compute=compute,
+                events=backends.events,
+            ),
+            storage=storage,
+        ),
+        peer_answers=PeerAnswers(
+            preparation=preparation,
+            snapshots=snapshots,
+            room=peers_room,
+            events=backends.events,
             compute=compute,
             storage=storage,
         ),
@@ -234,3 +262,13 @@ def assemble(backends: Backends, limits: Limits) -> Matching:
             garbage=garbage,
         ),
     )
+
+
+def _rooms(limits: Limits, *, has_peers: bool) -> tuple[Room, Room]:
+    """The memory of the searches that arrive here, and that of what peers ask for."""
+    setting = environment_name("search_memory_bytes")
+    if not has_peers:
+        room = Room(limits.search_bytes, limits.waiting_searches, setting)
+        return room, room
+    own, of_peers = (Room(limits.search_bytes // 2, limits.waiting_searches, setting) for _ in range(2))
+    return own, of_peers

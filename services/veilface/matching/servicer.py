@@ -165,6 +165,6 @@ class MatchingServicer(matching_service_pb2_grpc.MatchingServiceServicer):
     ) -> AsyncIterator[matching_service_pb2.SearchGalleryResponse]:
         """Search 1:N."""
         gallery, probe, known_etags = conversion.search_from_proto(request)
-        async with aclosing(self._matching().search.search(gallery, probe)) as parts:
+        async with aclosing(self._matching().search.search(gallery, probe, context.time_remaining())) as parts:
             async for part in parts:
                 yield conversion.search_part_to_proto(part, known_etags)

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from veilface.common.settings import MEBIBYTE, ServerSettings
+from veilface.matching.peers.addresses import PeerAddresses
 
 
 class MatchingSettings(ServerSettings):
@@ -50,7 +51,8 @@ class MatchingSettings(ServerSettings):
         1024 * MEBIBYTE,
         ge=64 * MEBIBYTE,
         description="bytes of memory for expanded probes and answers, at least 67108864. A search takes 16 bytes per "
-        "dimension and slot, and while it begins six times as much; one that needs more than all of it runs alone",
+        "dimension and slot, and while it begins six times as much; one that needs more than all of it runs alone. "
+        "With VEILFACE_PEERS, half of it is for what peers ask for",
     )
     waiting_searches: int = Field(
         256, ge=0, le=100_000, description="how many searches may wait for that memory before others are refused"
@@ -63,6 +65,26 @@ class MatchingSettings(ServerSettings):
     key_service: str = Field(min_length=1, description="the key service: host:port, dns:///host:port or unix:/path")
     key_service_name: str | None = Field(
         None, description="the name in the key service's certificate, if it is not its host"
+    )
+    peers: str | None = Field(
+        None,
+        description="all replicas, this one included: dns:///host:port for every address of a headless service, or "
+        "host:port,host:port; not set: this replica scores whole galleries itself",
+    )
+    peers_name: str | None = Field(
+        None, description="the name in the certificates of all replicas; not set: the host in VEILFACE_PEERS"
+    )
+    peers_check_s: float = Field(
+        5.0, ge=0.05, le=600, description="seconds between looks at which replicas there are and which are well"
+    )
+    peer_patience_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=600,
+        description="seconds that a replica may say nothing before the segments it was asked for are scored here",
+    )
+    fan_out_segments: int = Field(
+        16, ge=2, le=1_000_000, description="how many segments a gallery has at least that replicas share out, from 2"
     )
     access_policy: Path | None = Field(
         None, description="the JSON file that says which identities may call which methods; not set: the built-in one"
@@ -94,6 +116,19 @@ class MatchingSettings(ServerSettings):
         if (self.redis_certificate is None) != (self.redis_private_key is None):
             raise ValueError("set both VEILFACE_REDIS_CERTIFICATE and VEILFACE_REDIS_PRIVATE_KEY, or neither")
         return self
+
+    @model_validator(mode="after")
+    def _check_peers(self) -> Self:
+        if self.peer_addresses is not None and self.insecure:
+            raise ValueError(
+                "VEILFACE_PEERS is set, but VEILFACE_INSECURE is true: replicas know each other by their certificates"
+            )
+        return self
+
+    @property
+    def peer_addresses(self) -> PeerAddresses | None:
+        """Where the replicas are. Raises ValueError if VEILFACE_PEERS does not say."""
+        return None if self.peers is None else PeerAddresses.parse(self.peers)
 
     @property
     def window_bytes(self) -> int:

@@ -47,6 +47,7 @@ from veilface.matching.domain.segments.redis_cache import RedisSegmentCache
 from veilface.matching.domain.store.identity import read_identity
 from veilface.matching.domain.store.migrate import migrate
 from veilface.matching.metrics import MatchingMetrics
+from veilface.matching.peers.servicer import PeerServicer
 from veilface.matching.redis_client import connect_redis
 from veilface.matching.servicer import GalleryServicer, MatchingServicer
 from veilface.matching.settings import MatchingSettings
@@ -55,6 +56,8 @@ from veilface.matching.v1 import (
     gallery_service_pb2_grpc,
     matching_service_pb2,
     matching_service_pb2_grpc,
+    peer_service_pb2,
+    peer_service_pb2_grpc,
 )
 
 DIMENSION = 64
@@ -166,6 +169,8 @@ class Replica:
             "publish_quiet_s": 0.05,
             "publish_longest_s": 1,
             "sweep_s": 3600,
+            "fan_out_segments": 2,
+            "peer_patience_s": 5,
         }
         self.matching = assemble(backends, Limits(**(sizes | limits)))
 
@@ -181,6 +186,11 @@ class Replica:
                 matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
                 MatchingServicer(lambda: self.matching),
                 matching_service_pb2_grpc.add_MatchingServiceServicer_to_server,
+            ),
+            Registration(
+                peer_service_pb2.DESCRIPTOR.services_by_name["PeerService"],
+                PeerServicer(lambda: self.matching, "replica"),
+                peer_service_pb2_grpc.add_PeerServiceServicer_to_server,
             ),
         ]
         self.server = await start_server(self.settings, registrations, readiness, self.policy)

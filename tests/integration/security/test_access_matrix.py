@@ -17,7 +17,7 @@ from veilface.common.status import error_from_rpc
 from veilface.embedding.access import DEFAULT_ACCESS as EMBEDDING_ACCESS
 from veilface.embedding.v1 import embedding_service_pb2
 from veilface.matching.access import DEFAULT_ACCESS as MATCHING_ACCESS
-from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
+from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2, peer_service_pb2
 
 TIMEOUT_S = 60
 IDENTITIES = {
@@ -35,6 +35,7 @@ SERVICES: dict[str, tuple[ServiceDescriptor, ...]] = {
     "matching": (
         gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
         matching_service_pb2.DESCRIPTOR.services_by_name["MatchingService"],
+        peer_service_pb2.DESCRIPTOR.services_by_name["PeerService"],
     ),
 }
 ACCESS = {"embedding": EMBEDDING_ACCESS, "matching": MATCHING_ACCESS}

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -184,10 +185,12 @@ class DictCache:
         return CachedSegment(place, content, (), len(serialized))
 
     def load(self, cached):
-        if self.is_down or cached.place not in self.entries:
+        content, serialized = self.entries.get(cached.place, (None, None))
+        # Another replica may have stored a newer one meanwhile.
+        if self.is_down or content is not cached.content:
             return None
         self.loads += 1
-        return self.entries[cached.place][1]
+        return serialized
 
     def store(self, place, terms, content, serialized):
         if self.is_down:
@@ -210,6 +213,9 @@ class Events:
     packed: int = 0
     refused: int = 0
     reachable: bool | None = None
+    by_peers: int = 0
+    for_peers: int = 0
+    retried: Counter = field(default_factory=Counter)
 
     def segment_obtained(self, origin):
         self.origins.append(origin)
@@ -222,6 +228,15 @@ class Events:
 
     def cache_entry_refused(self):
         self.refused += 1
+
+    def segments_scored_by_peers(self, count):
+        self.by_peers += count
+
+    def segments_scored_for_peers(self, count):
+        self.for_peers += count
+
+    def segments_retried(self, cause, count):
+        self.retried[cause] += count
 
 
 class Embedder:
@@ -255,7 +270,7 @@ class Embedder:
 class World:
     """One replica on a record store; several worlds may share one."""
 
-    def __init__(self, store_url, embedder, shared, comparer, blobs=None, **limits):
+    def __init__(self, store_url, embedder, shared, comparer, blobs=None, peers=None, signer=None, **limits):
         self.database = Database(store_url)
         migrate(self.database)
         self.embedder = embedder
@@ -273,7 +288,7 @@ class World:
             }
         )
         self.reencryption.trust = trust
-        self.signer = Signer.generate(MATCHING_IDENTITY)
+        self.signer = signer or Signer.generate(MATCHING_IDENTITY)
         self.compute = BoundedPool(2, 64)
         self.storage = BoundedPool(4, 64)
         backends = Backends(
@@ -289,6 +304,7 @@ class World:
             compute=self.compute,
             storage=self.storage,
             blobs=blobs,
+            peers=peers,
         )
         sizes = {
             "memory_bytes": 1 << 20,
@@ -300,6 +316,8 @@ class World:
             "publish_quiet_s": 0.01,
             "publish_longest_s": 0.1,
             "sweep_s": 3600,
+            "fan_out_segments": 2,
+            "peer_patience_s": 5,
         }
         self.matching = assemble(backends, Limits(**(sizes | limits)))
 

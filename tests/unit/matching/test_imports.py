@@ -462,7 +462,7 @@ async def test_a_comparison_with_an_imported_enrollment_does_not_wait_behind_eve
         searches.append(asyncio.create_task(world.scores(probe)))
         await world.until_expanded(number + 1)
     comparing = asyncio.create_task(one_to_one(world, probe, STAFF.enrollment(1)))
-    scoring = world.matching.search._scans._scoring
+    scoring = world.matching.search._preparation._scans._scoring
     async with asyncio.timeout(20):
         while (len(scoring._long), len(scoring._short)) != (2, 1):
             await asyncio.sleep(0.005)

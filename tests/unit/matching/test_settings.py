@@ -5,7 +5,7 @@ from veilface.common.settings import load_settings
 from veilface.matching.access import DEFAULT_ACCESS
 from veilface.matching.redis_client import connect_redis
 from veilface.matching.settings import MatchingSettings
-from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2
+from veilface.matching.v1 import gallery_service_pb2, matching_service_pb2, peer_service_pb2
 
 NEEDED = {
     "VEILFACE_LISTEN": "127.0.0.1:0",
@@ -47,6 +47,8 @@ def test_what_is_needed_is_asked_for_by_name(environment, name):
         ("VEILFACE_TICKET_LIFETIME_S", "0"),
         ("VEILFACE_REDIS_CERTIFICATE", "/etc/redis.pem"),
         ("VEILFACE_CACHE_TTL_S", "-1"),
+        ("VEILFACE_PEERS", "127.0.0.1:7003,127.0.0.1:7004"),
+        ("VEILFACE_FAN_OUT_SEGMENTS", "1"),
     ],
 )
 def test_a_wrong_setting_is_named(environment, name, value):
@@ -77,7 +79,7 @@ def test_another_url_is_no_redis(environment):
 def test_every_method_has_a_rule_of_its_own():
     methods = {
         f"/{service.full_name}/{method.name}"
-        for descriptor in (gallery_service_pb2.DESCRIPTOR, matching_service_pb2.DESCRIPTOR)
+        for descriptor in (gallery_service_pb2.DESCRIPTOR, matching_service_pb2.DESCRIPTOR, peer_service_pb2.DESCRIPTOR)
         for service in descriptor.services_by_name.values()
         for method in service.methods
     }

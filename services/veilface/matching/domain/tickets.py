@@ -14,8 +14,10 @@ from veilface.common.attested import (
     SignedScores,
     TemplateStatement,
     sign_scores,
+    verify_scores,
 )
-from veilface.common.signing import Signer
+from veilface.common.errors import InvalidArgumentError, Reason
+from veilface.common.signing import Signer, TrustStore
 from veilface.matching.domain.records import Gallery, ImportedSlot, SegmentPlace
 
 _IMPORTED_DOMAIN: Final = b"veilface.imported-enrollment.v1\x00"
@@ -64,7 +66,7 @@ class Answer:
 
 
 class TicketIssuer:
-    """Signs score batches.
+    """Signs score batches, and checks those that other replicas signed.
 
     Args:
         signer: The matching service's key.
@@ -74,6 +76,7 @@ class TicketIssuer:
 
     def __init__(self, signer: Signer, lifetime_s: float, clock: Callable[[], datetime] = now_utc) -> None:
         self._signer = signer
+        self._own_trust = TrustStore({signer.identity: [signer.public_key_bytes]})
         self._lifetime = timedelta(seconds=lifetime_s)
         self._clock = clock
 
@@ -91,6 +94,34 @@ class TicketIssuer:
             answer, batch_index, ciphertext, score_count, gallery_uid=place.gallery_uid, segment=place.number
         )
 
+    def check_segment(
+        self, answer: Answer, batch_index: int, signed: SignedScores, score_count: int, place: SegmentPlace
+    ) -> None:
+        """Check that another replica vouches for exactly what `sign_segment` would vouch for here.
+
+        Replicas share one key. While it is exchanged, those with the old and those with the new one refuse each other.
+
+        Raises:
+            PermissionDeniedError: UNTRUSTED_SIGNER or BAD_SIGNATURE.
+            InvalidArgumentError: DIGEST_MISMATCH for other scores than the signed ones, INVALID_FIELD for a statement
+                about something else; see also `verify_scores`.
+            FailedPreconditionError: TICKET_EXPIRED.
+        """
+        statement = verify_scores(self._own_trust, signed, self._clock())
+        expected = _statement(
+            answer,
+            batch_index,
+            statement.ciphertext_sha256,
+            score_count,
+            statement.expire_time,
+            gallery_uid=place.gallery_uid,
+            segment=place.number,
+        )
+        if statement != expected:
+            raise InvalidArgumentError(
+                Reason.INVALID_FIELD, f"the ticket is not about segment {place.number} as it was asked for"
+            )
+
     def _sign(
         self,
         answer: Answer,
@@ -102,26 +133,49 @@ class TicketIssuer:
         gallery_uid: int = 0,
         segment: int = 0,
     ) -> SignedScores:
-        probe = answer.probe
-        statement = ScoreStatement(
-            key_version=probe.key_version,
-            scheme=probe.scheme,
-            profile=probe.profile,
-            circuit=answer.circuit,
-            model=probe.model,
-            space=probe.space,
-            gallery=str(answer.gallery.name) if answer.gallery is not None else "",
-            generation=answer.gallery.generation if answer.gallery is not None else 0,
-            subject=answer.subject,
-            probe_sha256=probe.ciphertext_sha256,
+        statement = _statement(
+            answer,
+            batch_index,
+            hashlib.sha256(ciphertext).digest(),
+            score_count,
+            self._clock() + self._lifetime,
             reference_sha256=reference_sha256,
             gallery_uid=gallery_uid,
             segment=segment,
-            ciphertext_sha256=hashlib.sha256(ciphertext).digest(),
-            score_count=score_count,
-            batch_index=batch_index,
-            batch_count=answer.batch_count,
-            nonce=answer.nonce,
-            expire_time=self._clock() + self._lifetime,
         )
         return sign_scores(self._signer, statement, ciphertext)
+
+
+def _statement(
+    answer: Answer,
+    batch_index: int,
+    ciphertext_sha256: bytes,
+    score_count: int,
+    expire_time: datetime,
+    *,
+    reference_sha256: bytes = b"",
+    gallery_uid: int = 0,
+    segment: int = 0,
+) -> ScoreStatement:
+    probe = answer.probe
+    return ScoreStatement(
+        key_version=probe.key_version,
+        scheme=probe.scheme,
+        profile=probe.profile,
+        circuit=answer.circuit,
+        model=probe.model,
+        space=probe.space,
+        gallery=str(answer.gallery.name) if answer.gallery is not None else "",
+        generation=answer.gallery.generation if answer.gallery is not None else 0,
+        subject=answer.subject,
+        probe_sha256=probe.ciphertext_sha256,
+        reference_sha256=reference_sha256,
+        gallery_uid=gallery_uid,
+        segment=segment,
+        ciphertext_sha256=ciphertext_sha256,
+        score_count=score_count,
+        batch_index=batch_index,
+        batch_count=answer.batch_count,
+        nonce=answer.nonce,
+        expire_time=expire_time,
+    )

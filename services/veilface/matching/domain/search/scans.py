@@ -1,4 +1,4 @@
-"""Scans of whole galleries. Probes that wait for the same gallery go over it together.
+"""Scans of galleries, or of some of their segments. Probes that wait for the same segments go over them together.
 
 A scan reads every packed template once, whoever is asked about, so a scan for several probes costs little more memory
 traffic, and no more of the disk, than a scan for one. There is no timer: while a scan runs, what arrives waits for the
@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Final, TypeAlias
 
 from veilface.crypto.contract import PreparedProbe, TemplateComparer
 from veilface.matching.domain.search.scoring import ScoringPass
@@ -20,29 +21,29 @@ from veilface.matching.domain.store.snapshots import SegmentSnapshot
 
 LARGEST_SCAN: Final = 16
 
+ScanKey: TypeAlias = tuple[int, tuple[tuple[int, int], ...], int, bool]
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, eq=False)
 class ScanTerms:
     """What a search wants scanned.
 
     Attributes:
-        gallery_uid: Of the gallery.
-        generation: Of the gallery: what it names has the same segments for everybody.
+        segments: At least one, all of one gallery.
         segment_bytes: About how much memory each segment takes.
         shares_passes: Whether several probes of this kind cost less in one pass than one after the other.
     """
 
-    gallery_uid: int
-    generation: int
     segments: Sequence[SegmentSnapshot]
     segment_bytes: int
     comparer: TemplateComparer
     shares_passes: bool
 
-    @property
-    def key(self) -> tuple[int, int, int, bool]:
-        """Equal for searches that can go together."""
-        return self.gallery_uid, self.generation, id(self.comparer), self.shares_passes
+    @cached_property
+    def key(self) -> ScanKey:
+        """Equal for searches that can go together: those of the same segments with the same content."""
+        revisions = tuple((segment.place.number, segment.generation) for segment in self.segments)
+        return self.segments[0].place.gallery_uid, revisions, id(self.comparer), self.shares_passes
 
 
 @dataclass(eq=False)
@@ -90,7 +91,7 @@ class GalleryScans:
         self._windows = windows
         self._scoring = scoring
         self._largest_scan = largest_scan
-        self._waiting: dict[tuple[int, int, int, bool], deque[_Rider]] = {}
+        self._waiting: dict[ScanKey, deque[_Rider]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def score(

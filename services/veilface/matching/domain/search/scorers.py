@@ -14,19 +14,30 @@ from veilface.matching.domain.search.room import Share
 from veilface.matching.domain.search.scans import GalleryScans, ScanTerms
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.cache import Origin
-from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot
+from veilface.matching.domain.store.snapshots import SegmentSnapshot
 from veilface.matching.domain.store.templates import TemplateRecords
 
 
 class Scorer(Protocol):
-    """Scores one probe against the segments of a gallery, in their order, some at a time."""
+    """Scores one probe against segments of a gallery, in their order, some at a time."""
 
-    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """The score ciphertexts of the occupied slots of the next segments, until all are scored.
+
+        Args:
+            segments: At least one.
+            statistics: Counted up.
+            is_last: Whether the probe is let go of, as by `release`, as soon as these are scored.
 
         Raises:
             UnavailableError: GALLERY_CHANGED if something listed was erased meanwhile.
         """
+        ...
+
+    def release(self) -> None:
+        """Nothing more will be asked for: only the answers are left."""
         ...
 
 
@@ -50,21 +61,19 @@ class PackedScorer:
         self._share = share
         self._cost = cost
 
-    def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
         if self._probe is None:
             raise ValueError("everything is scored already")
-        terms = ScanTerms(
-            snapshot.gallery.uid,
-            snapshot.gallery.generation,
-            snapshot.segments,
-            self._cost.segment_bytes,
-            self._comparer,
-            self._cost.shares_passes,
-        )
-        return self._scans.score(terms, self._probe, statistics, self._scored)
+        terms = ScanTerms(segments, self._cost.segment_bytes, self._comparer, self._cost.shares_passes)
+        if is_last:
+            return self._scans.score(terms, self._probe, statistics, self.release)
+        return self._scans.score(terms, self._probe, statistics)
 
-    def _scored(self) -> None:
+    def release(self) -> None:
+        """See `Scorer.release`."""
         # The caller may take its time with the answers; the probe need not wait for that.
         self._probe = None
         self._share.shrink(self._cost.answer_bytes)
@@ -98,9 +107,10 @@ class RowScorer:
         self._compute = compute
         self._storage = storage
 
-    async def score(self, snapshot: GallerySnapshot, statistics: SearchStatistics) -> AsyncGenerator[list[bytes]]:
+    async def score(
+        self, segments: Sequence[SegmentSnapshot], statistics: SearchStatistics, *, is_last: bool = True
+    ) -> AsyncGenerator[list[bytes]]:
         """See `Scorer.score`."""
-        segments = snapshot.segments
         for start in range(0, len(segments), ROWS_PER_WINDOW):
             window = segments[start : start + ROWS_PER_WINDOW]
             numbers = [int(snapshot.content.enrollments[0]) for snapshot in window]
@@ -113,6 +123,9 @@ class RowScorer:
             statistics.gallery_bytes += sum(len(row.ciphertext) for row in rows)
             statistics.origins[Origin.ROWS] += len(rows)
             yield ciphertexts
+
+    def release(self) -> None:
+        """See `Scorer.release`: nothing is held."""
 
     def _compare(self, rows: Sequence[TemplateRow]) -> list[bytes]:
         return [self._comparer.compare(row.ciphertext, self._probe, self._space) for row in rows]

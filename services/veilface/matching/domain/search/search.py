@@ -1,7 +1,7 @@
 """1:N: a probe against everybody in a gallery, as of one generation."""
 
-import time
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -10,20 +10,16 @@ from veilface.common.attested import Circuit, SignedScores, SignedTemplate
 from veilface.common.errors import Reason, UnavailableError
 from veilface.common.names import GalleryName
 from veilface.common.pool import BoundedPool
-from veilface.crypto.contract import TemplateComparer, TemplateUse
 from veilface.matching.domain.admission import check_gallery
-from veilface.matching.domain.comparers import Comparers
-from veilface.matching.domain.patience import run_to_its_end
-from veilface.matching.domain.search.cost import SearchCost
-from veilface.matching.domain.search.room import Room, Share
-from veilface.matching.domain.search.scans import GalleryScans
-from veilface.matching.domain.search.scorers import PackedScorer, RowScorer, Scorer
+from veilface.matching.domain.fanout.fanout import FanOut, FanOutQuestion
+from veilface.matching.domain.search.preparation import ProbePreparation, ReadyProbe
+from veilface.matching.domain.search.room import Room
+from veilface.matching.domain.search.signing import AnsweredSegment, SigningScorer
 from veilface.matching.domain.search.statistics import SearchStatistics
 from veilface.matching.domain.segments.directory import Directory
-from veilface.matching.domain.store.snapshots import GallerySnapshot, SegmentSnapshot, SnapshotRecords
-from veilface.matching.domain.store.templates import TemplateRecords
-from veilface.matching.domain.templates import TemplateDesk, VouchedTemplate
-from veilface.matching.domain.tickets import Answer, TicketIssuer
+from veilface.matching.domain.store.snapshots import GallerySnapshot, SnapshotRecords
+from veilface.matching.domain.templates import VouchedTemplate
+from veilface.matching.domain.tickets import Answer
 
 _SNAPSHOTS_TRIED: Final = 5
 
@@ -53,42 +49,37 @@ class GallerySearch:
     """Searches galleries.
 
     Args:
-        desk: Looks at the probe.
+        preparation: Makes probes ready.
         snapshots: What is in the galleries.
-        templates: The stored templates.
-        scans: Score packed segments.
         room: The memory that searches share; a search waits for its part before its probe is expanded.
-        comparers: Of the key versions.
-        tickets: Sign the answers.
-        compute: Where CPU work runs.
+        fan_out: Has segments scored here or by other replicas.
         storage: Where blocking reads run.
     """
 
     def __init__(
         self,
         *,
-        desk: TemplateDesk,
+        preparation: ProbePreparation,
         snapshots: SnapshotRecords,
-        templates: TemplateRecords,
-        scans: GalleryScans,
         room: Room,
-        comparers: Comparers,
-        tickets: TicketIssuer,
-        compute: BoundedPool,
+        fan_out: FanOut,
         storage: BoundedPool,
     ) -> None:
-        self._desk = desk
+        self._preparation = preparation
         self._snapshots = snapshots
-        self._templates = templates
-        self._scans = scans
         self._room = room
-        self._comparers = comparers
-        self._tickets = tickets
-        self._compute = compute
+        self._fan_out = fan_out
         self._storage = storage
 
-    async def search(self, name: GalleryName, probe: SignedTemplate) -> AsyncGenerator[SearchPart]:
+    async def search(
+        self, name: GalleryName, probe: SignedTemplate, time_left_s: float | None = None
+    ) -> AsyncGenerator[SearchPart]:
         """One part for each segment that is not empty, in order; a single part with statistics if all are.
+
+        Args:
+            name: Of the gallery.
+            probe: Who is asked about.
+            time_left_s: How long the caller waits; None: without end.
 
         Raises:
             PermissionDeniedError, InvalidArgumentError: The probe is not vouched for or not well-formed.
@@ -97,30 +88,29 @@ class GallerySearch:
             UnavailableError: GALLERY_CHANGED if enrollments were erased while a large gallery was read.
             ResourceExhaustedError: OVERLOADED if too many searches wait already.
         """
-        vouched = await self._desk.verify(probe, TemplateUse.PROBE)
+        deadline_s = None if time_left_s is None else asyncio.get_running_loop().time() + time_left_s
+        vouched = await self._preparation.vouch(probe)
         snapshot = await self._snapshot(name, vouched)
-        comparer = await self._comparers.get(vouched.statement.key_version)
-        await self._desk.inspect(vouched, comparer)
-        cost = await self._compute.run(_cost, comparer, vouched, snapshot)
-        async with self._room.take(cost.expand_bytes) as share:
-            scorer, expand_time_s = await self._scorer(comparer, vouched, share, cost)
-            async with aclosing(self._answer_with(scorer, expand_time_s, name, vouched, snapshot)) as parts:
-                async for part in parts:
-                    yield part
+        async with (
+            self._preparation.ready(vouched, snapshot.segments, self._room) as ready,
+            aclosing(self._answer_with(ready, name, vouched, snapshot, deadline_s)) as parts,
+        ):
+            async for part in parts:
+                yield part
 
     async def _answer_with(
         self,
-        scorer: Scorer,
-        expand_time_s: float,
+        ready: ReadyProbe,
         name: GalleryName,
         probe: VouchedTemplate,
         snapshot: GallerySnapshot,
+        deadline_s: float | None,
     ) -> AsyncGenerator[SearchPart]:
         for tries_left in reversed(range(_SNAPSHOTS_TRIED)):
             has_answered = False
             try:
-                statistics = SearchStatistics(expand_time_s=expand_time_s)
-                async with aclosing(self._answer(snapshot, probe, scorer, statistics)) as parts:
+                statistics = SearchStatistics(expand_time_s=ready.expand_time_s)
+                async with aclosing(self._answer(snapshot, probe, ready.scorer, statistics, deadline_s)) as parts:
                     async for part in parts:
                         has_answered = True
                         yield part
@@ -136,51 +126,26 @@ class GallerySearch:
         check_gallery(probe.statement, snapshot.gallery)
         return snapshot
 
-    async def _scorer(
-        self, comparer: TemplateComparer, probe: VouchedTemplate, share: Share, cost: SearchCost
-    ) -> tuple[Scorer, float]:
-        space = probe.statement.space
-        if not comparer.supports_search:
-            return RowScorer(self._templates, comparer, probe.ciphertext, space, self._compute, self._storage), 0.0
-        begin = time.perf_counter()
-        use = probe.statement.use
-        prepared = await run_to_its_end(self._compute, comparer.prepare_probe, probe.ciphertext, space, use)
-        share.shrink(cost.score_bytes)
-        return PackedScorer(self._scans, comparer, prepared, share, cost), time.perf_counter() - begin
-
     async def _answer(
-        self, snapshot: GallerySnapshot, probe: VouchedTemplate, scorer: Scorer, statistics: SearchStatistics
+        self,
+        snapshot: GallerySnapshot,
+        probe: VouchedTemplate,
+        scorer: SigningScorer,
+        statistics: SearchStatistics,
+        deadline_s: float | None,
     ) -> AsyncGenerator[SearchPart]:
-        segments = snapshot.segments
+        segments = [AnsweredSegment(index, segment) for index, segment in enumerate(snapshot.segments)]
         if not segments:
             yield SearchPart(None, statistics)
             return
         statistics.segment_count = len(segments)
-        statistics.enrollment_count = sum(len(segment.content) for segment in segments)
+        statistics.enrollment_count = sum(len(segment.snapshot.content) for segment in segments)
         answer = Answer.to(Circuit.SEARCH, probe.statement, gallery=snapshot.gallery, batch_count=len(segments))
+        question = FanOutQuestion(probe.signed, snapshot.gallery, answer, segments, deadline_s)
         done = 0
-        async with aclosing(scorer.score(snapshot, statistics)) as windows:
-            async for ciphertexts in windows:
-                window = segments[done : done + len(ciphertexts)]
-                signed = await self._compute.run(self._sign, answer, done, window, ciphertexts)
-                for segment, scores in zip(window, signed, strict=True):
+        async with aclosing(self._fan_out.score(question, scorer, statistics)) as windows:
+            async for window in windows:
+                for scores in window:
+                    directory = segments[done].snapshot.directory
                     done += 1
-                    yield SearchPart(
-                        SearchedSegment(scores, segment.directory), statistics if done == len(segments) else None
-                    )
-
-    def _sign(
-        self, answer: Answer, first_index: int, window: Sequence[SegmentSnapshot], ciphertexts: Sequence[bytes]
-    ) -> list[SignedScores]:
-        return [
-            self._tickets.sign_segment(answer, first_index + offset, ciphertext, len(segment.content), segment.place)
-            for offset, (segment, ciphertext) in enumerate(zip(window, ciphertexts, strict=True))
-        ]
-
-
-def _cost(comparer: TemplateComparer, probe: VouchedTemplate, snapshot: GallerySnapshot) -> SearchCost:
-    statement = probe.statement
-    if not comparer.supports_search:
-        return SearchCost.of_rows(len(probe.ciphertext))
-    score_count = sum(len(segment.content) for segment in snapshot.segments)
-    return SearchCost.of(comparer, statement.space, statement.use, len(snapshot.segments), score_count)
+                    yield SearchPart(SearchedSegment(scores, directory), statistics if done == len(segments) else None)

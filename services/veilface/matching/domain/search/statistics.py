@@ -12,7 +12,7 @@ class SearchStatistics:
 
     Attributes:
         expand_time_s: The time to make the probe ready, in seconds.
-        score_time_s: The time of the passes over the segments, in seconds.
+        score_time_s: The time of the passes over the segments, in seconds; those of several replicas add up.
         gallery_bytes: How many bytes of encrypted templates were read.
     """
 
@@ -22,3 +22,18 @@ class SearchStatistics:
     score_time_s: float = 0.0
     gallery_bytes: int = 0
     origins: Counter[Origin] = field(default_factory=Counter)
+
+    def add_passes(self, other: "SearchStatistics") -> None:
+        """Count what the passes of another replica took."""
+        self.score_time_s += other.score_time_s
+        self.gallery_bytes += other.gallery_bytes
+        self.origins.update(other.origins)
+
+    def take_passes(self) -> "SearchStatistics":
+        """What the passes took since the last call."""
+        taken = SearchStatistics(
+            score_time_s=self.score_time_s, gallery_bytes=self.gallery_bytes, origins=Counter(self.origins)
+        )
+        self.score_time_s, self.gallery_bytes = 0.0, 0
+        self.origins.clear()
+        return taken
