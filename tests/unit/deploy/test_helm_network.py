@@ -50,14 +50,12 @@ def release(values: Values | None = None, namespace: str = NAMESPACE) -> tuple[l
 
 
 def reached(policies: list[Document], pods: dict[str, Pod]) -> set[tuple[str, str, int]]:
-    """Every source, target and port with a way through that begins or ends at a service."""
+    """Every source, target and port with a way through that begins or ends at a service; of one name: two replicas."""
     everybody = (*pods.values(), *OUTSIDERS, *STORES)
     return {
         (source.name, target.name, port)
         for source, target, port in product(everybody, everybody, PORTS)
-        if source is not target
-        and (source.name in pods or target.name in pods)
-        and may_reach(policies, source, target, port)
+        if (source.name in pods or target.name in pods) and may_reach(policies, source, target, port)
     }
 
 
