@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
-"""Writes what the services' settings are into the chart's schema:  deploy/helm/generate_schema.py [FILE]
+"""Writes the services' settings into the chart's schema:  .venv/bin/python deploy/helm/generate_schema.py [FILE]
 
-Without FILE, into deploy/helm/veilface/values.schema.json itself. It needs what deploy/local/bootstrap dev installs.
+Without FILE, into deploy/helm/veilface/values.schema.json itself. deploy/local/bootstrap dev makes .venv.
 """
 
 import json

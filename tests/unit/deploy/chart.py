@@ -50,6 +50,8 @@ def _placed() -> Values:
             }
         },
         "extraEnv": [{"name": "EXAMPLE", "value": "1"}],
+        "extraVolumes": [{"name": "kms", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
+        "extraVolumeMounts": [{"name": "kms", "mountPath": "/etc/kms", "readOnly": True}],
         "extraCallers": [_PEER],
         "extraEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"protocol": "TCP", "port": 443}]}],
         "podDisruptionBudget": {"maxUnavailable": "25%"},

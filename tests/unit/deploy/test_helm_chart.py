@@ -147,14 +147,15 @@ def workload_documents(documents: list[Document]) -> list[Document]:
 
 
 def awaited_secrets(values: dict[str, object]) -> set[str]:
+    """The Secrets of a service's own files and URLs."""
     names: set[str] = set()
     for workload in workload_documents(render(values)):
         pod = workload["spec"]["template"]["spec"]
-        for volume in pod["volumes"]:
-            names |= {source["secret"]["name"] for source in volume.get("projected", {}).get("sources", [])}
-        for variable in pod["containers"][0]["env"]:
-            names |= {variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name", "")}
-    return names - {""}
+        (credentials,) = [volume for volume in pod["volumes"] if volume["name"] == "credentials"]
+        names |= {source["secret"]["name"] for source in credentials["projected"]["sources"]}
+        references = [variable.get("valueFrom", {}).get("secretKeyRef") for variable in pod["containers"][0]["env"]]
+        names |= {reference["name"] for reference in references if reference is not None}
+    return names
 
 
 def undocumented(text: str) -> set[tuple[str, ...]]:

@@ -65,6 +65,11 @@ KEY_SERVICE = {"address": "dns:///keys.vault.svc:7002", "to": [CLIENT]}
             {"embedding": {"image": {"digest": f"sha256:{'1' * 64}"}}},
             "/embedding/image/digest",
         ),
+        (
+            {"keys": {"extraVolumes": [{"name": "host", "hostPath": {"path": "/"}}]}},
+            {"keys": {"extraVolumes": [{"name": "kms", "secret": {"secretName": "kms"}}]}},
+            "'hostPath' not allowed",
+        ),
         # Without a peer a rule lets everybody through.
         ({"keys": {"database": {"to": []}}}, {"keys": {"database": {"to": [CLIENT]}}}, "/keys/database/to"),
     ],

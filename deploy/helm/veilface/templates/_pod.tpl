@@ -123,6 +123,9 @@ spec:
         {{- with include (printf "veilface.%s.mounts" .name) . | trim }}
         {{- . | nindent 8 }}
         {{- end }}
+        {{- with $service.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
   volumes:
     - name: credentials
       projected:
@@ -159,6 +162,9 @@ spec:
         sizeLimit: 1Gi
     {{- with include (printf "veilface.%s.volumes" .name) . | trim }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- with $service.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with $service.nodeSelector }}
   nodeSelector:
