@@ -38,9 +38,9 @@ class PublicKeys(key_service_pb2_grpc.KeyServiceServicer):
 class MatcherProcess:
     """`python -m veilface.matching`, started again on the same files as often as a test likes."""
 
-    def __init__(self, folder, environment):
+    def __init__(self, folder, environment, name="matching"):
         self.folder = folder
-        self.log = folder / "matching.log"
+        self.log = folder / f"{name}.log"
         self._environment = environment
         self._process = None
         self.address = None
@@ -91,6 +91,9 @@ class MatcherProcess:
     def set(self, **environment):
         """Change its environment for the next start."""
         self._environment |= environment
+
+    def send_signal(self, number):
+        self._process.send_signal(number)
 
     async def kill(self):
         self._process.kill()

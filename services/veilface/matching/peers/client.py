@@ -45,7 +45,10 @@ class GrpcPeer:
 
     async def score(self, question: PeerQuestion, time_left_s: float | None) -> AsyncGenerator[PeerAnswer]:
         """See `Peer.score`."""
-        call = self._stub.SearchSegments(question_to_proto(question), timeout=time_left_s)
+        try:
+            call = self._stub.SearchSegments(question_to_proto(question), timeout=time_left_s)
+        except grpc.aio.UsageError as error:
+            raise _gone() from error
         try:
             async for response in call:
                 yield answer_from_proto(response)
@@ -59,7 +62,11 @@ class GrpcPeer:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
                 # The channel was closed; nobody canceled this task.
-                raise UnavailableError(Reason.CANCELLED, "its address is not that of a replica any more") from None
+                raise _gone() from None
             raise
         finally:
             call.cancel()
+
+
+def _gone() -> UnavailableError:
+    return UnavailableError(Reason.CANCELLED, "its address is not that of a replica any more")
