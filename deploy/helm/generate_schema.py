@@ -45,6 +45,7 @@ CHARTS_OWN = frozenset(
         "master_key_file",
         "metrics_host",
         "metrics_port",
+        "peers",
         "redis_ca",
         "redis_certificate",
         "redis_private_key",

@@ -105,6 +105,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgresqlServ
                 "VEILFACE_METRICS_PORT": str(free_port()),
                 "VEILFACE_DATABASE_URL": stack.enter_context(postgresql.database()),
                 "VEILFACE_KEY_SERVICE": f"dns:///localhost:{ports['keys']}",
+                "VEILFACE_PEERS": f"dns:///localhost:{ports['matching']}",
             }
             variables = mounted(documents, name, folder / name, credentials / name)
             variables |= {variable: value for variable, value in on_this_machine.items() if variable in variables}

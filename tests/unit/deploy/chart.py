@@ -107,6 +107,7 @@ VALUE_SETS: dict[str, Values] = {
             "serviceAccount": {"create": False},
             "topologySpread": [],
             "redis": {"enabled": False},
+            "fanOut": False,
         },
     },
     "keys alone": {"embedding": {"enabled": False}, "matching": {"enabled": False}, "keys": {"extraCallers": [_PEER]}},

@@ -120,11 +120,20 @@ def test_certificates_of_cert_manager_name_the_identity_and_the_hosts_of_the_ser
 
 
 def test_the_key_service_is_called_by_a_name_in_its_certificate(deployment):
-    made = load_certificate(deployment / "keys" / "tls.crt")
-    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = dns_names(load_certificate(deployment / "keys" / "tls.crt"))
     for service in ("embedding", "matching"):
         address = environment(render(), service)["VEILFACE_KEY_SERVICE"]
-        assert address.removeprefix("dns:///").rpartition(":")[0] in names.get_values_for_type(x509.DNSName)
+        assert address.removeprefix("dns:///").rpartition(":")[0] in names
+
+
+def test_matchers_find_each_other_behind_their_service_and_by_a_name_in_their_certificate(deployment):
+    peers = environment(render(), "matching")["VEILFACE_PEERS"]
+    host, _, port = peers.removeprefix("dns:///").rpartition(":")
+    (service,) = [each for each in of_kind(render(), "Service") if each["metadata"]["name"] == host.partition(".")[0]]
+    assert service["spec"]["clusterIP"] == "None"
+    assert int(port) in {each["port"] for each in service["spec"]["ports"]}
+    assert host in dns_names(load_certificate(deployment / "matching" / "tls.crt"))
+    assert "VEILFACE_PEERS" not in environment(render({"matching": {"fanOut": False}}), "matching")
 
 
 def test_a_master_key_from_elsewhere_is_not_mounted():
@@ -232,6 +241,11 @@ def test_a_database_authority_is_mounted_for_the_url_to_name():
     documents = render({"keys": {"database": {"tls": {"existingSecret": "keys-database-tls"}}}})
     assert "keys-database-tls" in secret_names(pod_templates(documents)["keys"]["spec"])
     assert "keys-database-tls" not in secret_names(pod_templates(documents)["matching"]["spec"])
+
+
+def dns_names(certificate: x509.Certificate) -> list[str]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
 
 
 def secret_names(pod: Document) -> set[str]:

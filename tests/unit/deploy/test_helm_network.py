@@ -32,6 +32,7 @@ DESIGN = {
     ("caller", "keys", 7002),
     ("embedding", "keys", 7002),
     ("matching", "keys", 7002),
+    ("matching", "matching", 7003),
     ("keys", "the database of keys", POSTGRESQL),
     ("matching", "the database of matching", POSTGRESQL),
     ("matching", "redis", REDIS),
@@ -112,6 +113,11 @@ def test_without_metrics_nobody_reaches_their_port():
 def test_without_redis_no_policy_mentions_it():
     policies, pods = release({"matching": {"redis": {"enabled": False}}})
     assert reached(policies, pods) == DESIGN - {("matching", "redis", REDIS)}
+
+
+def test_matchers_that_do_not_share_out_searches_do_not_reach_each_other():
+    policies, pods = release({"matching": {"fanOut": False}})
+    assert reached(policies, pods) == DESIGN - {("matching", "matching", 7003)}
 
 
 def test_services_of_two_releases_keep_apart():

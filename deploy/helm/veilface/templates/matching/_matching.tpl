@@ -7,6 +7,9 @@ trust_store: /etc/veilface/credentials/trust.json
 segment_folder: /var/lib/veilface/segments
 segment_memory_bytes: {{ $service.segmentMemoryBytes }}
 search_memory_bytes: {{ $service.searchMemoryBytes }}
+{{- if $service.fanOut }}
+peers: {{ printf "dns:///%s:%v" (include "veilface.host" .) $service.port }}
+{{- end }}
 {{- if $service.blobs.existingClaim }}
 blob_folder: /var/lib/veilface/blobs
 {{- end }}
