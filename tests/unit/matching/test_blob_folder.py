@@ -9,7 +9,8 @@ from veilface.matching.domain.blobs.folder import BlobFolder, blob_path
 from veilface.matching.domain.records import BlobReference
 
 GALLERY = 7
-CONTENT = os.urandom(100_000)
+# Its last byte is none that a test puts in its place.
+CONTENT = os.urandom(99_999) + bytes(1)
 BLOB = BlobReference(hashlib.sha256(CONTENT).digest(), len(CONTENT))
 
 
