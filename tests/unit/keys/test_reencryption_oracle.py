@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests.unit.crypto.packed.tiles import dense, tile
+
 from veilface.common.identities import KEYS_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore

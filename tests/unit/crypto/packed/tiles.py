@@ -4,8 +4,9 @@ import numpy as np
 
 from veilface.crypto.public.packed.kernels.multiply_add import SCRATCH, multiply_add, weigh
 from veilface.crypto.public.packed.kernels.tiles import BLOCK, GROUP, GROUPS, LANES, WORDS, block_count
-from veilface.crypto.public.packed.profiles import RESIDUE_BITS
+from veilface.crypto.public.packed.profiles import RESIDUE_BITS, PackedProfile
 from veilface.crypto.public.packed.ring import U32, U64, addresses, reduction_constants
+from veilface.crypto.public.packed.segment import read_segment, segment_ciphertexts
 
 
 def tile(residues: U32) -> U32:
@@ -24,6 +25,13 @@ def dense(tiles: U32) -> U64:
     words = np.packbits(by_lane, axis=-1, bitorder="little").view("<u8")
     by_group = words.reshape(*blocks.shape[:2], GROUPS, GROUP, WORDS).transpose(0, 1, 2, 4, 3)
     return np.ascontiguousarray(by_group, dtype=np.uint64)
+
+
+def segment_residues(data: bytes, coordinates: int, profile: PackedProfile) -> U32:
+    """The residues of a serialized segment, (coordinates, 2, segment_limbs, n)."""
+    residues = read_segment(profile, coordinates, data)
+    blocks = [segment_ciphertexts(profile, residues, block) for block in range(residues.shape[1])]
+    return np.concatenate(blocks)[:coordinates]
 
 
 def multiply_add_products(probes: list[U32], segments: list[U64], primes: tuple[int, ...], degree: int) -> U32:
