@@ -42,6 +42,8 @@ HAS_IFMA: Final = (
     if config.CPU_NAME is None
     else "+avx512ifma" in (config.CPU_FEATURES or "")
 )
+# Of a block of two probes by two segments, so that its accumulators fit the registers as well.
+_HALF: Final = LANES // 2
 
 _I8: Final = ir.IntType(8)
 _I32: Final = ir.IntType(32)
@@ -160,10 +162,11 @@ def _products(kind: Any, probes: int, segments: int, groups: int) -> Any:
 _dot_1x1 = _products(_Expanded, 1, 1, GROUPS)
 _dot_1x2 = _products(_Expanded, 1, 2, GROUPS)
 _dot_2x1 = _products(_Expanded, 2, 1, GROUPS)
-_dot_2x2 = _products(_Expanded, 2, 2, GROUPS // 2)
+_dot_2x2 = _products(_Expanded, 2, 2, _HALF // GROUP)
 _weigh_1x1 = _products(_Weights, 1, 1, GROUPS)
 _weigh_1x2 = _products(_Weights, 1, 2, GROUPS)
 _weigh_2x1 = _products(_Weights, 2, 1, GROUPS)
+_weigh_2x2 = _products(_Weights, 2, 2, _HALF // GROUP)
 
 
 @njit(inline="always")
@@ -194,37 +197,34 @@ def multiply_add(probes, segments, blocks, first_tile, last_tile, tiles_per_limb
     scratch = uint64(sums.ctypes.data)
     for tile in range(first_tile, last_tile):
         row = constants[tile // tiles_per_limb]
-        position = tile * LANES
         for s in range(0, segments.shape[0], 2):
-            two_segments = s + 1 < segments.shape[0]
+            segment_count = min(segments.shape[0] - s, 2)
             for p in range(0, probes.shape[0], 2):
-                two_probes = p + 1 < probes.shape[0]
-                done = 0
-                while done < blocks:
-                    count = min(blocks - done, _UNREDUCED_BLOCKS)
-                    probe_offset = (tile * blocks + done) * PROBE_BLOCK_BYTES
-                    offset = (tile * blocks + done) * BLOCK_BYTES
-                    p0 = uint64(probes[p] + probe_offset)
-                    p1 = uint64(probes[p + 1] + probe_offset) if two_probes else p0
-                    s0 = uint64(segments[s] + offset)
-                    s1 = uint64(segments[s + 1] + offset) if two_segments else s0
-                    if two_probes and two_segments:
-                        for half in range(2):
-                            at = uint64(half * LANES // 2 * 4)
-                            words = uint64(half * BLOCK_BYTES // 2)
-                            _dot_2x2(p0 + at, p1 + at, s0 + words, s1 + words, count, scratch)
-                            where = position + half * LANES // 2
-                            _reduce_block(sums, 2, 2, p, s, where, LANES // 2, done > 0, row, out)
-                    elif two_segments:
-                        _dot_1x2(p0, p1, s0, s1, count, scratch)
-                        _reduce_block(sums, 1, 2, p, s, position, LANES, done > 0, row, out)
-                    elif two_probes:
-                        _dot_2x1(p0, p1, s0, s1, count, scratch)
-                        _reduce_block(sums, 2, 1, p, s, position, LANES, done > 0, row, out)
-                    else:
-                        _dot_1x1(p0, p1, s0, s1, count, scratch)
-                        _reduce_block(sums, 1, 1, p, s, position, LANES, done > 0, row, out)
-                    done += count
+                probe_count = min(probes.shape[0] - p, 2)
+                lanes = _HALF if probe_count + segment_count == 4 else LANES
+                for first in range(0, LANES, lanes):
+                    position = tile * LANES + first
+                    for done in range(0, blocks, _UNREDUCED_BLOCKS):
+                        count = min(blocks - done, _UNREDUCED_BLOCKS)
+                        probe_offset = (tile * blocks + done) * PROBE_BLOCK_BYTES + 4 * first
+                        offset = (tile * blocks + done) * BLOCK_BYTES + first // GROUP * GROUP_BYTES
+                        p0 = uint64(probes[p] + probe_offset)
+                        p1 = uint64(probes[p + probe_count - 1] + probe_offset)
+                        s0 = uint64(segments[s] + offset)
+                        s1 = uint64(segments[s + segment_count - 1] + offset)
+                        # Numbers that the compiler knows let it vectorise the reduction.
+                        if probe_count + segment_count == 4:
+                            _dot_2x2(p0, p1, s0, s1, count, scratch)
+                            _reduce_block(sums, 2, 2, p, s, position, _HALF, done > 0, row, out)
+                        elif segment_count == 2:
+                            _dot_1x2(p0, p1, s0, s1, count, scratch)
+                            _reduce_block(sums, 1, 2, p, s, position, LANES, done > 0, row, out)
+                        elif probe_count == 2:
+                            _dot_2x1(p0, p1, s0, s1, count, scratch)
+                            _reduce_block(sums, 2, 1, p, s, position, LANES, done > 0, row, out)
+                        else:
+                            _dot_1x1(p0, p1, s0, s1, count, scratch)
+                            _reduce_block(sums, 1, 1, p, s, position, LANES, done > 0, row, out)
 
 
 @njit(nogil=True, cache=True)
@@ -238,24 +238,27 @@ def weigh(weights, segments, blocks, first_tile, last_tile, tiles_per_limb, cons
     for tile in range(first_tile, last_tile):
         limb = tile // tiles_per_limb
         row = constants[limb]
-        position = tile * LANES
-        offset = tile * blocks * BLOCK_BYTES
         for s in range(0, segments.shape[0], 2):
-            s0 = uint64(segments[s] + offset)
-            two_segments = s + 1 < segments.shape[0]
-            s1 = uint64(segments[s + 1] + offset) if two_segments else s0
+            segment_count = min(segments.shape[0] - s, 2)
             for p in range(0, weights.shape[0], 2):
+                probe_count = min(weights.shape[0] - p, 2)
                 p0 = uint64(weights[p, limb].ctypes.data)
-                if p + 1 < weights.shape[0]:
-                    p1 = uint64(weights[p + 1, limb].ctypes.data)
-                    _weigh_2x1(p0, p1, s0, s0, blocks, scratch)
-                    _reduce_block(sums, 2, 1, p, s, position, LANES, False, row, out)
-                    if two_segments:
-                        _weigh_2x1(p0, p1, s1, s1, blocks, scratch)
-                        _reduce_block(sums, 2, 1, p, s + 1, position, LANES, False, row, out)
-                elif two_segments:
-                    _weigh_1x2(p0, p0, s0, s1, blocks, scratch)
-                    _reduce_block(sums, 1, 2, p, s, position, LANES, False, row, out)
-                else:
-                    _weigh_1x1(p0, p0, s0, s0, blocks, scratch)
-                    _reduce_block(sums, 1, 1, p, s, position, LANES, False, row, out)
+                p1 = uint64(weights[p + probe_count - 1, limb].ctypes.data)
+                lanes = _HALF if probe_count + segment_count == 4 else LANES
+                for first in range(0, LANES, lanes):
+                    position = tile * LANES + first
+                    offset = tile * blocks * BLOCK_BYTES + first // GROUP * GROUP_BYTES
+                    s0 = uint64(segments[s] + offset)
+                    s1 = uint64(segments[s + segment_count - 1] + offset)
+                    if probe_count + segment_count == 4:
+                        _weigh_2x2(p0, p1, s0, s1, blocks, scratch)
+                        _reduce_block(sums, 2, 2, p, s, position, _HALF, False, row, out)
+                    elif segment_count == 2:
+                        _weigh_1x2(p0, p1, s0, s1, blocks, scratch)
+                        _reduce_block(sums, 1, 2, p, s, position, LANES, False, row, out)
+                    elif probe_count == 2:
+                        _weigh_2x1(p0, p1, s0, s1, blocks, scratch)
+                        _reduce_block(sums, 2, 1, p, s, position, LANES, False, row, out)
+                    else:
+                        _weigh_1x1(p0, p1, s0, s1, blocks, scratch)
+                        _reduce_block(sums, 1, 1, p, s, position, LANES, False, row, out)
