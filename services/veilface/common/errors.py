@@ -39,6 +39,7 @@ class Reason(StrEnum):
     MALFORMED_CIPHERTEXT = auto()
     MALFORMED_KEY = auto()
     WRONG_PARAMETERS = auto()
+    WRONG_FORMAT = auto()
     WRONG_LEVEL = auto()
     WRONG_SCALE = auto()
     WRONG_SIZE = auto()

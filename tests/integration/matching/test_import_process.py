@@ -25,7 +25,7 @@ from veilface.matching.v1 import (
 
 CAPACITY = 4096
 DIMENSION = 64
-SEGMENT_BYTES = 16 * DIMENSION * CAPACITY
+SEGMENT_BYTES = 13 * DIMENSION * CAPACITY
 SEGMENTS = 40
 BUDGET_BYTES = 64 << 20
 # Who is in which slot, which is remembered beside the segments; then a pass's results, messages, and the allocator's.

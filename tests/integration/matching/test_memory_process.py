@@ -25,7 +25,7 @@ GALLERIES = 30
 
 
 def segment_bytes(dimension):
-    return 16 * dimension * 4096
+    return 13 * dimension * 4096
 
 
 def unit(dimension, seed):

@@ -26,8 +26,8 @@ from veilface.common.signing import Signer
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import Scheme, TemplateSpace
 from veilface.crypto.public.packed import bitpack, wire
-from veilface.crypto.public.packed.profiles import packed_profile
-from veilface.crypto.public.packed.scores import RESIDUE_BITS, search_format
+from veilface.crypto.public.packed.profiles import RESIDUE_BITS, packed_profile
+from veilface.crypto.public.packed.scores import search_format
 from veilface.crypto.public.packed.segment import coefficient_positions
 from veilface.crypto.public.packed.space import scores_of
 from veilface.crypto.secret.packed.keyset import read_secret

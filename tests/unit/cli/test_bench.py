@@ -157,7 +157,7 @@ def test_a_gallery_that_the_disk_cannot_hold_is_refused_with_what_to_do(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
     finished = veilface("bench", "import", "--n", "1000000", "--dim", "128")
     assert finished.exit_code == 5
-    assert re.search(r"needs 2\.3 GB on disk and .* has 0\.0 GB", finished.stderr)
+    assert re.search(r"needs 1\.8 GB on disk and .* has 0\.0 GB", finished.stderr)
     assert "TMPDIR" in finished.stderr
 
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.crypto.packed.tiles import dense, tile
 
 from veilface.common.identities import KEYS_IDENTITY, MATCHING_IDENTITY
 from veilface.common.names import KeyName
 from veilface.common.signing import Signer, TrustStore
 from veilface.crypto.contract import PublicMaterial, Reencrypter, Scheme, TemplateSpace
-from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.profiles import packed_profile
 from veilface.crypto.public.packed.ring import prime_ring
-from veilface.crypto.public.packed.segment import segment_header, segment_shape
+from veilface.crypto.public.packed.segment import write_segment
 from veilface.crypto.public.packed.transform import to_ntt
 from veilface.crypto.public.registry import load_comparer
 from veilface.crypto.secret.packed.keyset import read_secret
@@ -50,9 +50,7 @@ def crafted(position: int, sign: int) -> bytes:
         residues[0, limb] = np.rint(message * scale).astype(np.int64) % prime
         to_ntt(residues[0, limb], prime_ring(prime, degree))
         residues[1, limb] = round(sign * 0.05 * scale) % prime
-    tiles = np.empty(segment_shape(PROFILE, 1), dtype="<u4")
-    tiles[:, 0] = residues.reshape(2, -1, 32).transpose(1, 0, 2)
-    return wire.write(PROFILE, segment_header(PROFILE, 1), np.ascontiguousarray(tiles).tobytes())
+    return write_segment(PROFILE, 1, dense(tile(residues[None])))
 
 
 class Attack:

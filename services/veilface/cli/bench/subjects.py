@@ -15,7 +15,7 @@ from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.packed.comparer import PackedComparer
 from veilface.crypto.public.packed.encrypt import PackedEncryptor
 from veilface.crypto.public.packed.profiles import packed_profile
-from veilface.crypto.public.packed.segment import PackedSegment
+from veilface.crypto.public.packed.segment import PackedSegment, segment_bytes
 from veilface.crypto.secret.generated import GeneratedKey
 from veilface.crypto.secret.registry import generate_key, load_decrypter
 
@@ -88,8 +88,7 @@ class SyntheticGallery:
 def gallery_bytes(profile_name: str, count: int, dim: int) -> int:
     """The size of the segments of a gallery."""
     profile = packed_profile(profile_name)
-    slots = -(-count // profile.degree) * profile.degree
-    return slots * dim * 2 * profile.segment_limbs * 4
+    return -(-count // profile.degree) * segment_bytes(profile, dim)
 
 
 def synthetic_gallery(owner: Subject, count: int, dim: int) -> SyntheticGallery:

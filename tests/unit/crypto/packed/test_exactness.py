@@ -13,7 +13,7 @@ from tests.unit.crypto.packed.scores import answers_of, bulk_segment
 from veilface.crypto.contract import Metric, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.profiles import CKKS_PACKED_EXACT
-from veilface.crypto.public.packed.segment import PackedSegment
+from veilface.crypto.public.packed.segment import PackedSegment, segment_ciphertexts
 from veilface.crypto.public.packed.space import coordinates
 from veilface.crypto.secret.packed.ring_secret import RingSecret
 
@@ -123,8 +123,7 @@ def test_an_enrollment_adds_the_noise_of_one_rescale_so_that_thousands_of_them_k
     segment.add(key.encryptor.encrypt(vector, space, TemplateUse.REFERENCE), 0)
     secret = RingSecret(profile, key.secret_key)
     noise = []
-    for j in range(16):
-        ciphertext = np.ascontiguousarray(segment.tiles[:, j].transpose(1, 0, 2)).reshape(2, profile.segment_limbs, n)
+    for ciphertext in segment_ciphertexts(profile, segment.tiles, 0):
         noise.append(secret.decrypt(ciphertext)[1:])
     deviation = np.std(noise)
     assert deviation == pytest.approx(np.sqrt(n / 18), rel=0.1)

@@ -18,6 +18,15 @@ PAGE = Path(veilface.crypto.__file__).with_name("SCHEMES.md")
 ROW = re.compile(r"^\| `(ckks-packed-\w+)`[^|]*\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
 
 
+def test_data_primes_that_do_not_fit_their_bits_are_refused() -> None:
+    primes = CKKS_PACKED_128.data_primes
+    assert replace(CKKS_PACKED_128, name="copy", data_primes=primes).modulus_bits == 109
+    # One of 25 bits: the modulus is smaller then, and so not refused for its size.
+    with pytest.raises(InvalidArgumentError, match="26 bits") as caught:
+        replace(CKKS_PACKED_128, name="copy", data_primes=(33538049, *primes[1:]))
+    assert caught.value.reason is Reason.UNSUPPORTED_BY_SCHEME
+
+
 @pytest.mark.parametrize("changes", [{"security_bits": 192}, {"security_bits": 100}, {"degree": 2048}])
 def test_parameters_below_their_security_level_are_refused(changes: dict[str, Any]) -> None:
     assert replace(CKKS_PACKED_128, name="copy").security_bits == 128

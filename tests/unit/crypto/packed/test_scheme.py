@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.crypto.packed.conftest import Keyring, unit_vectors
+from tests.unit.crypto.packed.tiles import segment_residues
 from veilface.common.errors import InvalidArgumentError, Reason
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
@@ -95,7 +96,7 @@ def test_two_encryptions_of_the_same_embedding_share_no_residue_pattern(keyring:
     one, other = (np.frombuffer(key.encryptor.encrypt(vector, space, TemplateUse.REFERENCE)[32:], "<u4") for _ in "ab")
     assert int((one == other).sum()) < 10
     bulk = SegmentEncryptor(key.material)
-    one, other = (np.frombuffer(bulk.encrypt(vector[None], space)[32:], "<u4") for _ in "ab")
+    one, other = (segment_residues(bulk.encrypt(vector[None], space), 64, key.profile) for _ in "ab")
     assert (one == other).mean() < 1e-4
 
 
@@ -108,13 +109,13 @@ def test_bulk_noise_has_the_standard_deviation_that_is_documented(keyring: Calla
     profile = key.profile
     space = TemplateSpace(64)
     data = SegmentEncryptor(key.material).encrypt(np.eye(64)[:1], space)
-    tiles = np.frombuffer(data[32:], "<u4").reshape(-1, 64, 2, 32)
+    residues = segment_residues(data, 64, profile)
     prime = profile.data_primes[0]
     ring = prime_ring(prime, profile.degree)
     secret = to_ntt(np.mod(read_secret(profile, key.secret_key).astype(np.int64), prime).astype(np.uint32), ring)
     noise = []
     for j in range(1, 64):
-        c0, c1 = (tiles[: profile.degree // 32, j, p].reshape(-1).astype(np.uint64) for p in (0, 1))
+        c0, c1 = residues[j, :, 0].astype(np.uint64)
         plain = from_ntt(((c0 + c1 * secret % prime) % prime).astype(np.uint32), ring).astype(np.int64)
         noise.append((plain + prime // 2) % prime - prime // 2)
     expected = 3.24 * np.sqrt(1 + profile.degree * 4 / 3)

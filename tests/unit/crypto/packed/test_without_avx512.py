@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.unit.crypto.packed.conftest import Keyring
-from tests.unit.crypto.packed.tiles import multiply_add_products, weighed_sums
+from tests.unit.crypto.packed.tiles import dense, multiply_add_products, weighed_sums
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import bulk, wire
 from veilface.crypto.public.packed.comparer import PackedComparer
@@ -42,13 +42,15 @@ def digests(public_key: bytes) -> dict[str, str]:
     reference = wire.write_template(PROFILE, 20, TemplateUse.REFERENCE, random((2, 3, PROFILE.degree)))
     tiles = expand(random((2, 3, PROFILE.degree)), 20, keys, PROFILE.probe_log_scale)
     note("expansion", tiles.tobytes())
-    backwards = np.ascontiguousarray(tiles[:, ::-1])
+    references = dense(np.ascontiguousarray(tiles[:, ::-1]))
     limbs = PROFILE.data_primes[:2]
     for probes, segments in ((1, 1), (1, 2), (3, 1), (3, 3)):
-        products = multiply_add_products([tiles] * probes, [backwards] * segments, limbs, PROFILE.degree)
+        products = multiply_add_products([tiles] * probes, [references] * segments, limbs, PROFILE.degree)
         note(f"multiply-add of {probes} by {segments}", products.tobytes())
-        weights = rng.integers(0, min(limbs), (probes, 2, 20), dtype=np.uint64)
-        note(f"weights of {probes} by {segments}", weighed_sums(weights, [tiles] * segments, limbs, PROFILE.degree))
+        weights = rng.integers(0, min(limbs), (probes, 2, tiles.shape[1]), dtype=np.uint64)
+        note(
+            f"weights of {probes} by {segments}", weighed_sums(weights, [references] * segments, limbs, PROFILE.degree)
+        )
 
     segment = comparer.new_segment(space)
     segment.add_many([reference, reference], [0, 1])

@@ -19,12 +19,11 @@ from veilface.crypto.public.packed import seal, wire
 from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.kernels import sampling
 from veilface.crypto.public.packed.kernels.lanes import forward_lazy
-from veilface.crypto.public.packed.kernels.multiply_add import LANES
-from veilface.crypto.public.packed.kernels.vector import COUNT as CHUNK
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, block_count
 from veilface.crypto.public.packed.parallel import run_parts, split, worker_count
 from veilface.crypto.public.packed.profiles import PackedProfile, packed_profile
 from veilface.crypto.public.packed.ring import U32, U64, prime_ring, reduction_constants
-from veilface.crypto.public.packed.segment import coefficient_positions, segment_header, segment_shape
+from veilface.crypto.public.packed.segment import coefficient_positions, segment_shape, write_segment
 from veilface.crypto.public.packed.space import coordinate_count, coordinates
 
 _WORDS_PER_COEFFICIENT = 3
@@ -57,13 +56,12 @@ class SegmentEncryptor:
         """How many templates a segment holds: of any space the same."""
         return self.profile.degree
 
-    def _encrypt_chunk(self, messages: NDArray[np.int64], first: int, tiles: U32) -> None:
-        """The coordinates from `first` on, at most 16. messages: (coordinates, n)."""
-        count = messages.shape[0]
+    def _encrypt_block(self, messages: NDArray[np.int64], block: int, tiles: U64) -> None:
+        """One block of coordinates, as many as the transforms have lanes. messages: (at most 16, n)."""
         degree = self.profile.degree
-        small = np.empty((3, degree, CHUNK), dtype=np.int8)
-        sampling.sample(_random_words(degree * CHUNK * _WORDS_PER_COEFFICIENT), small[0], small[1], small[2])
-        residues = np.empty((3, degree, CHUNK), dtype=np.uint32)
+        small = np.empty((3, degree, BLOCK), dtype=np.int8)
+        sampling.sample(_random_words(degree * BLOCK * _WORDS_PER_COEFFICIENT), small[0], small[1], small[2])
+        residues = np.empty((3, degree, BLOCK), dtype=np.uint32)
         for limb, constants in enumerate(self._constants):
             q = constants[0]
             for index in range(3):
@@ -74,19 +72,7 @@ class SegmentEncryptor:
                 forward_lazy(
                     np.uint64(address), np.uint64(address), degree, 0, self._roots[limb], self._roots_shoup[limb], q
                 )
-            for polynomial in range(2):
-                sampling.finish(
-                    self._public,
-                    residues[0],
-                    residues[1 + polynomial],
-                    limb,
-                    polynomial,
-                    first,
-                    count,
-                    constants,
-                    LANES,
-                    tiles,
-                )
+            sampling.finish(self._public, residues[0], residues[1:], limb, block, messages.shape[0], constants, tiles)
 
     def encrypt(self, embeddings: NDArray[np.floating], space: TemplateSpace) -> bytes:
         """A serialized segment with embedding i in slot i.
@@ -108,18 +94,17 @@ class SegmentEncryptor:
         count = coordinate_count(space, profile)
         scale = expanded_scale(profile, profile.segment_log_scale) / (profile.integer_norm or 1)
         positions = coefficient_positions(np.arange(rows.shape[0]), count, profile.degree)
-        tiles: U32 = np.empty(segment_shape(profile, count), dtype=np.uint32)
+        tiles: U64 = np.empty(segment_shape(profile, count), dtype=np.uint64)
 
         def work(first: int, last: int) -> None:
-            for start in range(first * CHUNK, min(last * CHUNK, count), CHUNK):
-                chunk = rows[:, start : start + CHUNK].T.astype(np.float64)
-                messages = np.zeros((chunk.shape[0], profile.degree), dtype=np.int64)
-                messages[:, positions] = np.rint(chunk * scale)
-                self._encrypt_chunk(messages, start, tiles)
+            for block in range(first, last):
+                values = rows[:, block * BLOCK : (block + 1) * BLOCK].T.astype(np.float64)
+                messages = np.zeros((values.shape[0], profile.degree), dtype=np.int64)
+                messages[:, positions] = np.rint(values * scale)
+                self._encrypt_block(messages, block, tiles)
 
         parts: list[Callable[[], None]] = [
-            partial(work, *bounds) for bounds in split(-(-count // CHUNK), worker_count())
+            partial(work, *bounds) for bounds in split(block_count(count), worker_count())
         ]
         run_parts(parts)
-        payload = np.ascontiguousarray(tiles, dtype="<u4").data.cast("B")
-        return wire.write(profile, segment_header(profile, count), payload)
+        return write_segment(profile, count, tiles)

@@ -19,7 +19,8 @@ import numpy as np
 
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.kernels import pointwise, rotate
-from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, block_count
+from veilface.crypto.public.packed.kernels.tiles import LANES as TILE_LANES
 from veilface.crypto.public.packed.kernels.vector import COUNT as LANES
 from veilface.crypto.public.packed.parallel import run_urgent_parts, worker_count
 from veilface.crypto.public.packed.profiles import PackedProfile
@@ -250,7 +251,13 @@ class _Tree:
                     leaves, polynomial, limb, last, tables.rescale, tables.transforms, tables.constants, correction
                 )
                 pointwise.store_tiles(
-                    leaves[polynomial, limb], first, polynomial, limb * tiles_per_limb, self.reverse, self.tiles
+                    leaves[polynomial, limb],
+                    first,
+                    self.coordinates,
+                    polynomial,
+                    limb * tiles_per_limb,
+                    self.reverse,
+                    self.tiles,
                 )
 
 
@@ -268,11 +275,14 @@ def expand(template: U32, coordinates: int, keys: EvaluationKeys, log_scale: int
         reverse: Whether the last coefficient comes first, as probes want it.
 
     Returns:
-        The ciphertexts at `segment_limbs` limbs in tiles: uint32 (segment_limbs * n / 32, coordinates, 2, 32).
+        The ciphertexts at `segment_limbs` limbs in tiles, with zeros up to a whole block of coordinates: uint32
+        (segment_limbs * n / 32, 16 * block_count(coordinates), 2, 32).
     """
     profile = keys.profile
-    shape = (profile.segment_limbs * profile.degree // TILE_LANES, coordinates, 2, TILE_LANES)
-    tree = _Tree(keys, expanded_count(coordinates), coordinates, reverse, np.empty(shape, dtype=np.uint32))
+    shape = (profile.segment_limbs * profile.degree // TILE_LANES, BLOCK * block_count(coordinates), 2, TILE_LANES)
+    tiles: U32 = np.empty(shape, dtype=np.uint32)
+    tiles[:, coordinates:] = 0
+    tree = _Tree(keys, expanded_count(coordinates), coordinates, reverse, tiles)
     chunks = tree.trunk(template, upscale_factor(profile, coordinates, log_scale))
     present = len(chunks) * LANES
     run_urgent_parts([partial(tree.descend, chunk, c * LANES, present) for c, chunk in enumerate(chunks)])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.public.packed import wire
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, block_count
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, U64, prime_ring
 from veilface.crypto.public.packed.transform import to_ntt
@@ -38,14 +39,17 @@ def read_plaintext_probe(data: bytes, coordinates: int, profile: PackedProfile) 
 
 
 def weight_residues(weights: NDArray[np.int64], limbs: int, profile: PackedProfile) -> U64:
-    """The weights modulo the first primes, shape (limbs, coordinates)."""
-    return np.array([np.mod(weights, prime) for prime in profile.data_primes[:limbs]]).astype(np.uint64)
+    """The weights modulo the first primes, with zeros up to a whole block: (limbs, 16 * block_count(coordinates))."""
+    residues: U64 = np.zeros((limbs, BLOCK * block_count(weights.size)), dtype=np.uint64)
+    for limb, prime in enumerate(profile.data_primes[:limbs]):
+        residues[limb, : weights.size] = np.mod(weights, prime)
+    return residues
 
 
 def weight_polynomial(weights: NDArray[np.int64], profile: PackedProfile) -> U32:
     """The polynomial of the weights in reverse order, as of an encrypted probe: (template_limbs, n), NTT domain."""
     residues = np.zeros((profile.template_limbs, profile.degree), dtype=np.uint32)
-    residues[:, : weights.size] = weight_residues(weights[::-1], profile.template_limbs, profile)
     for limb, prime in enumerate(profile.data_primes):
+        residues[limb, : weights.size] = np.mod(weights[::-1], prime)
         to_ntt(residues[limb], prime_ring(prime, profile.degree))
     return residues

@@ -12,6 +12,9 @@ MAX_MODULUS_BITS: Final = {
     8192: {128: 218, 192: 152, 256: 118},
 }
 
+# Of the data primes. Two residues make a product of 52 bits, and 32 residues fill 13 words of 64 bits.
+RESIDUE_BITS: Final = 26
+
 
 @dataclass(frozen=True, slots=True)
 class PackedProfile:
@@ -26,7 +29,7 @@ class PackedProfile:
 
     Raises:
         InvalidArgumentError: INSECURE_PARAMETERS if the modulus is too large for the ring degree at `security_bits`,
-            or below 128 bits of security.
+            or below 128 bits of security; UNSUPPORTED_BY_SCHEME if a data prime does not have 26 bits.
     """
 
     name: str
@@ -54,6 +57,12 @@ class PackedProfile:
                 f"profile {self.name}: a modulus of {self.modulus_bits} bits at ring degree {self.degree} does not "
                 f"reach {self.security_bits} bits of security; at most {allowed} bits are allowed, and no less than "
                 "128 bits of security",
+            )
+        if any(prime.bit_length() != RESIDUE_BITS for prime in self.data_primes):
+            raise InvalidArgumentError(
+                Reason.UNSUPPORTED_BY_SCHEME,
+                f"profile {self.name}: data primes {self.data_primes}; each must have {RESIDUE_BITS} bits, because "
+                "residues are stored and sent in as many",
             )
 
     @property

@@ -115,7 +115,7 @@ def automorphism(degree: int, galois_element: int) -> NDArray[np.int64]:
     return bit_reverse((galois_element * exponents >> 1) % degree, log_degree)
 
 
-def addresses(arrays: Sequence[U32]) -> NDArray[np.int64]:
+def addresses(arrays: Sequence[U32] | Sequence[U64]) -> NDArray[np.int64]:
     """Where the arrays begin in memory."""
     return np.array([array.ctypes.data for array in arrays], dtype=np.int64)
 

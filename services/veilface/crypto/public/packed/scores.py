@@ -7,7 +7,6 @@ product holds elsewhere. Residues are in the coefficient domain and take 26 bits
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,10 @@ from veilface.common.errors import InvalidCiphertextError, Reason
 from veilface.crypto.public.packed import bitpack, wire
 from veilface.crypto.public.packed.expand import expanded_scale
 from veilface.crypto.public.packed.kernels import pointwise
-from veilface.crypto.public.packed.profiles import PackedProfile
+from veilface.crypto.public.packed.profiles import RESIDUE_BITS, PackedProfile
 from veilface.crypto.public.packed.ring import U32
 from veilface.crypto.public.packed.segment import coefficient_positions
 from veilface.crypto.public.packed.transform import all_from_ntt
-
-RESIDUE_BITS: Final = 26
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from veilface.crypto.public.packed.kernels.multiply_add import LANES, SCRATCH, multiply_add, weigh
+from veilface.crypto.public.packed.kernels.multiply_add import SCRATCH, multiply_add, weigh
+from veilface.crypto.public.packed.kernels.tiles import LANES, block_count
 from veilface.crypto.public.packed.parallel import run_parts, split, worker_count
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32, U64, addresses, reduction_constants
@@ -15,7 +16,7 @@ from veilface.crypto.public.packed.segment import PackedSegment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpandedProbe:
-    """A probe as one ciphertext per coordinate, in tiles: uint32 (tiles, coordinates, 2, 32)."""
+    """A probe as one ciphertext per coordinate, in tiles: uint32 (tiles, padded coordinates, 2, 32), see `expand`."""
 
     tiles: U32
     coordinates: int
@@ -23,7 +24,7 @@ class ExpandedProbe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeighedProbe:
-    """A plaintext probe as residues, uint64 (segment_limbs, coordinates)."""
+    """A plaintext probe as residues, uint64 (segment_limbs, padded coordinates), see `weight_residues`."""
 
     weights: U64
     coordinates: int
@@ -49,12 +50,12 @@ def _products(
     limbs, tiles_per_limb = profile.segment_limbs, profile.degree // LANES
     out: U32 = np.empty((*shape, limbs * profile.degree), dtype=np.uint32)
     where = addresses([segment.tiles for segment in segments])
-    coordinates = segments[0].coordinates
+    blocks = block_count(segments[0].coordinates)
     constants = reduction_constants(profile.data_primes[:limbs])
 
     def score(first: int, last: int) -> None:
         sums = np.empty(SCRATCH, dtype=np.uint64)
-        kernel(where, coordinates, first, last, tiles_per_limb, constants, sums, out)
+        kernel(where, blocks, first, last, tiles_per_limb, constants, sums, out)
 
     run_parts([partial(score, *bounds) for bounds in split(limbs * tiles_per_limb, worker_count())])
     return out.reshape(*shape, limbs, profile.degree)

@@ -4,21 +4,22 @@ Slot k lies at coefficient (k mod m) D + k // m with m = n / D, so that the temp
 into one polynomial and are expanded together.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilface.common.errors import InvalidArgumentError, Reason
+from veilface.common.errors import InvalidArgumentError, InvalidCiphertextError, Reason
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.evaluation_keys import EvaluationKeys
 from veilface.crypto.public.packed.expand import expand, expanded_count
-from veilface.crypto.public.packed.kernels import pointwise
-from veilface.crypto.public.packed.kernels.multiply_add import LANES
+from veilface.crypto.public.packed.kernels import pointwise, tiles
+from veilface.crypto.public.packed.kernels.tiles import GROUP, GROUPS, LANES, WORDS, block_count
 from veilface.crypto.public.packed.profiles import PackedProfile
-from veilface.crypto.public.packed.ring import U32, prime_ring, shoup
+from veilface.crypto.public.packed.ring import U32, U64, prime_ring, shoup
 from veilface.crypto.public.packed.space import coordinate_count
 
 
@@ -38,15 +39,15 @@ def coefficient_positions(slots: NDArray[np.intp], coordinates: int, degree: int
 
 
 class PackedSegment:
-    """One segment: residues in tiles, uint32 (tiles, coordinates, 2, 32)."""
+    """One segment: residues in dense tiles, uint64 of `segment_shape`."""
 
-    def __init__(self, space: TemplateSpace, keys: EvaluationKeys, tiles: U32 | None = None) -> None:
+    def __init__(self, space: TemplateSpace, keys: EvaluationKeys, tiles: U64 | None = None) -> None:
         self.profile: PackedProfile = keys.profile
         self.space = space
         self.coordinates = coordinate_count(space, keys.profile)
         self._keys = keys
         shape = segment_shape(self.profile, self.coordinates)
-        self.tiles: U32 = np.zeros(shape, dtype=np.uint32) if tiles is None else tiles
+        self.tiles: U64 = np.zeros(shape, dtype=np.uint64) if tiles is None else tiles
 
     @property
     def capacity(self) -> int:
@@ -55,7 +56,7 @@ class PackedSegment:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory the residues take: 16 bytes per coordinate and slot with two limbs."""
+        """How much memory the residues take: 13 bytes per coordinate and slot with two limbs; see `segment_bytes`."""
         return int(self.tiles.nbytes)
 
     def add(self, ciphertext: bytes, slot: int) -> None:
@@ -122,27 +123,51 @@ class PackedSegment:
 
     def to_bytes(self) -> bytes:
         """See `Segment.to_bytes`."""
-        payload = np.ascontiguousarray(self.tiles, dtype="<u4").data.cast("B")
-        return wire.write(self.profile, segment_header(self.profile, self.coordinates), payload)
+        return write_segment(self.profile, self.coordinates, self.tiles)
 
     @classmethod
     def from_bytes(cls, space: TemplateSpace, keys: EvaluationKeys, data: bytes | memoryview) -> "PackedSegment":
         """Parse strictly, without copying: the segment keeps `data` alive. Raises InvalidCiphertextError."""
         profile = keys.profile
-        coordinates = coordinate_count(space, profile)
-        shape = segment_shape(profile, coordinates)
-        payload = wire.read(profile, segment_header(profile, coordinates), 4 * int(np.prod(shape)), data)
-        tiles = np.frombuffer(payload, dtype="<u4").reshape(shape)
-        per_limb = tiles.reshape(profile.segment_limbs, -1)
-        wire.check_residues(per_limb[None], profile.data_primes)
-        return cls(space, keys, tiles)
+        return cls(space, keys, read_segment(profile, coordinate_count(space, profile), data))
 
 
-def segment_shape(profile: PackedProfile, coordinates: int) -> tuple[int, int, int, int]:
-    """The shape of a segment's residues: (tiles, coordinates, 2, 32)."""
-    return profile.segment_limbs * profile.degree // LANES, coordinates, 2, LANES
+def segment_shape(profile: PackedProfile, coordinates: int) -> tuple[int, int, int, int, int]:
+    """The shape of a segment's residues, see `kernels.tiles`: uint64 (tiles, blocks of 16 coordinates, 4, 13, 8)."""
+    return profile.segment_limbs * profile.degree // LANES, block_count(coordinates), GROUPS, WORDS, GROUP
 
 
-def segment_header(profile: PackedProfile, coordinates: int) -> wire.Header:
-    """The header of a serialized segment."""
+def segment_bytes(profile: PackedProfile, coordinates: int) -> int:
+    """How many bytes a segment's residues take: 26 bits each, with the coordinates rounded up to a multiple of 16."""
+    return np.dtype(np.uint64).itemsize * math.prod(segment_shape(profile, coordinates))
+
+
+def _header(profile: PackedProfile, coordinates: int) -> wire.Header:
     return wire.Header(wire.Kind.SEGMENT, 2, profile.segment_limbs, profile.segment_log_scale, coordinates)
+
+
+def write_segment(profile: PackedProfile, coordinates: int, residues: U64) -> bytes:
+    """A serialized segment from residues of `segment_shape`."""
+    payload = np.ascontiguousarray(residues, dtype="<u8").data.cast("B")
+    return wire.write(profile, _header(profile, coordinates), payload)
+
+
+def read_segment(profile: PackedProfile, coordinates: int, data: bytes | memoryview) -> U64:
+    """The residues of a serialized segment, a view of `data` of `segment_shape`. Raises InvalidCiphertextError."""
+    payload = wire.read(profile, _header(profile, coordinates), segment_bytes(profile, coordinates), data)
+    residues = np.frombuffer(payload, dtype="<u8").reshape(segment_shape(profile, coordinates))
+    primes = np.array(profile.data_primes[: profile.segment_limbs], dtype=np.uint32)
+    found = tiles.check_tiles(residues.ctypes.data, coordinates, primes, profile.degree // LANES)
+    if found == tiles.NOT_REDUCED:
+        raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "a residue is not below its prime")
+    if found == tiles.NOT_ZERO_FILLED:
+        raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "a coordinate behind the last one is not zero")
+    return residues
+
+
+def segment_ciphertexts(profile: PackedProfile, residues: U64, block: int) -> U32:
+    """The ciphertexts of one block of coordinates, uint32 (16, 2, segment_limbs, n) in the NTT domain."""
+    limbs, degree = profile.segment_limbs, profile.degree
+    out: U32 = np.empty((tiles.BLOCK, 2, limbs * degree), dtype=np.uint32)
+    tiles.unpack_coordinates(residues.ctypes.data, residues.shape[0], residues.shape[1], block, out)
+    return out.reshape(tiles.BLOCK, 2, limbs, degree)

@@ -18,7 +18,7 @@ from veilface.crypto.contract import TemplateUse
 from veilface.crypto.public.packed.profiles import PackedProfile
 from veilface.crypto.public.packed.ring import U32
 
-_MAGIC: Final = b"VFP1"
+_MAGIC: Final = b"VFP"
 _HEADER: Final = struct.Struct("<4sBBBBHHII8s4x")
 HEADER_BYTES: Final = _HEADER.size
 
@@ -37,6 +37,11 @@ class Kind(IntEnum):
     PLAINTEXT_PROBE = 9
     WEIGHED_SCORES = 10
     WEIGHED_VERIFY_SCORE = 11
+
+
+# Format 1 of a segment had its residues in 32-bit words.
+_FORMATS: Final = {Kind.SEGMENT: b"2"}
+_FIRST_FORMAT: Final = b"1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,25 @@ def parameters_id(profile: PackedProfile) -> bytes:
     return hashlib.sha256(("ckks-packed " + " ".join(map(str, numbers))).encode()).digest()[:8]
 
 
+def _magic(kind: Kind) -> bytes:
+    """The first four bytes: an object of another format is not mistaken for one of this."""
+    return _MAGIC + _FORMATS.get(kind, _FIRST_FORMAT)
+
+
+def _check_format(kind: Kind, data: bytes | memoryview) -> None:
+    magic = bytes(data[:4])
+    if is_of_kind(data, kind) and magic[:3] == _MAGIC and magic != _magic(kind):
+        raise InvalidCiphertextError(
+            Reason.WRONG_FORMAT,
+            f"a {kind.name.lower().replace('_', ' ')} that another version of veilface wrote: this one reads format "
+            f"{_magic(kind)[3:].decode()} only; make it again, by importing or enrolling its templates",
+        )
+
+
 def write(profile: PackedProfile, header: Header, payload: bytes | memoryview) -> bytes:
     """Header and payload."""
     packed = _HEADER.pack(
-        _MAGIC,
+        _magic(header.kind),
         header.kind,
         header.polynomials,
         header.limbs,
@@ -80,16 +100,17 @@ def read(profile: PackedProfile, expected: Header, payload_bytes: int, data: byt
     """The payload, after comparing every field of the header with the only value that it may have.
 
     Raises:
-        InvalidCiphertextError: WRONG_SIZE, MALFORMED_CIPHERTEXT, WRONG_PARAMETERS, WRONG_USE, WRONG_LEVEL, WRONG_SCALE
-            or WRONG_DIMENSION.
+        InvalidCiphertextError: WRONG_FORMAT, WRONG_SIZE, MALFORMED_CIPHERTEXT, WRONG_PARAMETERS, WRONG_USE,
+            WRONG_LEVEL, WRONG_SCALE or WRONG_DIMENSION.
     """
+    _check_format(expected.kind, data)
     if len(data) != HEADER_BYTES + payload_bytes:
         raise InvalidCiphertextError(
             Reason.WRONG_SIZE, f"expected {HEADER_BYTES + payload_bytes} bytes, got {len(data)}"
         )
     view = memoryview(data)
     magic, kind, polynomials, limbs, log_degree, log_scale, count, scores, size, parameters = _HEADER.unpack_from(view)
-    if magic != _MAGIC or size != payload_bytes or bytes(view[HEADER_BYTES - 4 : HEADER_BYTES]) != bytes(4):
+    if magic[:3] != _MAGIC or size != payload_bytes or bytes(view[HEADER_BYTES - 4 : HEADER_BYTES]) != bytes(4):
         raise InvalidCiphertextError(Reason.MALFORMED_CIPHERTEXT, "not a ckks-packed object")
     if parameters != parameters_id(profile) or 1 << log_degree != profile.degree:
         raise InvalidCiphertextError(

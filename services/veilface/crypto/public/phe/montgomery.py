@@ -18,6 +18,8 @@ from llvmlite import ir
 from numba import njit, types, uint64
 from numba.extending import intrinsic
 
+from veilface.crypto.public.loops import counted_loop
+
 LANES: Final = 8
 UNROLLED_ROWS: Final = 4
 IFMA_RADIX: Final = 52
@@ -117,42 +119,24 @@ def _rows_intrinsic(radix: int) -> Any:
                 total = products.low(total, n_low[0], quotient[position])
                 carry = builder.lshr(total, _constant(radix))
 
-            before = builder.block
-            loop = builder.append_basic_block("limb")
-            after = builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            index = builder.phi(_I64)
-            index.add_incoming(ir.Constant(_I64, 0), before)
-            incoming = builder.phi(_V64)
-            incoming.add_incoming(carry, before)
-            windows = [(builder.phi(_V64), builder.phi(_V64)) for _ in rows]
-            for row, (x_phi, n_phi) in enumerate(windows):
-                x_phi.add_incoming(x_low[row], before)
-                n_phi.add_incoming(n_low[row], before)
-            offset = builder.mul(index, ir.Constant(_I64, _VECTOR_BYTES))
-            x_window = [pair[0] for pair in windows]
-            n_window = [pair[1] for pair in windows]
-            x_window.append(_load(builder, builder.add(x, offset), UNROLLED_ROWS))
-            n_window.append(_load(builder, builder.add(n, offset), UNROLLED_ROWS))
-            # Two sums, because one would be a chain of sixteen dependent instructions.
-            even = builder.add(_load(builder, builder.add(t, offset), UNROLLED_ROWS), incoming)
-            odd = zero
-            for row in rows:
-                top = UNROLLED_ROWS - row
-                even = products.low(even, x_window[top], factor[row])
-                odd = products.low(odd, n_window[top], quotient[row])
-                even = products.high(even, x_window[top - 1], factor[row])
-                odd = products.high(odd, n_window[top - 1], quotient[row])
-            builder.store(builder.add(even, odd), _pointer(builder, builder.add(t, offset), 0), align=8)
-            following = builder.add(index, ir.Constant(_I64, 1))
-            index.add_incoming(following, loop)
-            incoming.add_incoming(zero, loop)
-            for row, (x_phi, n_phi) in enumerate(windows):
-                x_phi.add_incoming(x_window[row + 1], loop)
-                n_phi.add_incoming(n_window[row + 1], loop)
-            builder.cbranch(builder.icmp_unsigned("<", following, limbs), loop, after)
-            builder.position_at_end(after)
+            def one_limb(index: ir.Value, running: list[ir.Value]) -> list[ir.Value]:
+                incoming, x_window, n_window = running[0], running[1 : 1 + len(rows)], running[1 + len(rows) :]
+                offset = builder.mul(index, ir.Constant(_I64, _VECTOR_BYTES))
+                x_window.append(_load(builder, builder.add(x, offset), UNROLLED_ROWS))
+                n_window.append(_load(builder, builder.add(n, offset), UNROLLED_ROWS))
+                # Two sums, because one would be a chain of sixteen dependent instructions.
+                even = builder.add(_load(builder, builder.add(t, offset), UNROLLED_ROWS), incoming)
+                odd = zero
+                for row in rows:
+                    top = UNROLLED_ROWS - row
+                    even = products.low(even, x_window[top], factor[row])
+                    odd = products.low(odd, n_window[top], quotient[row])
+                    even = products.high(even, x_window[top - 1], factor[row])
+                    odd = products.high(odd, n_window[top - 1], quotient[row])
+                builder.store(builder.add(even, odd), _pointer(builder, builder.add(t, offset), 0), align=8)
+                return [zero, *x_window[1:], *n_window[1:]]
+
+            counted_loop(builder, limbs, [carry, *x_low, *n_low], one_limb)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -176,24 +160,18 @@ def _gather(typing_context, sources, out, limbs):  # type: ignore[no-untyped-def
             builder.load(builder.inttoptr(builder.add(sources, ir.Constant(_I64, 8 * lane)), word), align=8)
             for lane in range(LANES)
         ]
-        before = builder.block
-        loop = builder.append_basic_block("limb")
-        after = builder.append_basic_block("done")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        index = builder.phi(_I64)
-        index.add_incoming(ir.Constant(_I64, 0), before)
-        offset = builder.mul(index, ir.Constant(_I64, 8))
-        vector = ir.Constant(_V64, ir.Undefined)
-        for lane, address in enumerate(addresses):
-            value = builder.load(builder.inttoptr(builder.add(address, offset), word), align=8)
-            vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), lane))
-        scaled = builder.mul(index, ir.Constant(_I64, _VECTOR_BYTES))
-        builder.store(vector, _pointer(builder, builder.add(out, scaled), 0), align=8)
-        following = builder.add(index, ir.Constant(_I64, 1))
-        index.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_unsigned("<", following, limbs), loop, after)
-        builder.position_at_end(after)
+
+        def one_limb(index: ir.Value, running: list[ir.Value]) -> list[ir.Value]:
+            offset = builder.mul(index, ir.Constant(_I64, 8))
+            vector = ir.Constant(_V64, ir.Undefined)
+            for lane, address in enumerate(addresses):
+                value = builder.load(builder.inttoptr(builder.add(address, offset), word), align=8)
+                vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), lane))
+            scaled = builder.mul(index, ir.Constant(_I64, _VECTOR_BYTES))
+            builder.store(vector, _pointer(builder, builder.add(out, scaled), 0), align=8)
+            return running
+
+        counted_loop(builder, limbs, [], one_limb)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -12,9 +12,9 @@ from veilface.crypto.public.packed import wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
 from veilface.crypto.public.packed.encrypt import PackedEncryptor
 from veilface.crypto.public.packed.expand import expanded_scale
+from veilface.crypto.public.packed.kernels.tiles import BLOCK
 from veilface.crypto.public.packed.profiles import packed_profile
-from veilface.crypto.public.packed.ring import U32
-from veilface.crypto.public.packed.segment import coefficient_positions, segment_header, segment_shape
+from veilface.crypto.public.packed.segment import coefficient_positions, read_segment, segment_ciphertexts
 from veilface.crypto.public.packed.space import NORM_TOLERANCE, coordinate_count, embeddings_of
 from veilface.crypto.secret.guarded import Guarded
 from veilface.crypto.secret.moved_embeddings import Renewal, replace_implausible
@@ -83,20 +83,16 @@ class PackedReencrypter(Guarded):
         """
         profile = self._profile
         count = coordinate_count(space, profile)
-        shape = segment_shape(profile, count)
-        payload = wire.read(profile, segment_header(profile, count), 4 * int(np.prod(shape)), segment)
-        tiles: U32 = np.frombuffer(payload, dtype="<u4").reshape(shape)
-        wire.check_residues(tiles.reshape(1, profile.segment_limbs, -1), profile.data_primes)
+        residues = read_segment(profile, count, segment)
         if slots.size == 0 or int(slots.min()) < 0 or int(slots.max()) >= profile.degree:
             raise InvalidCiphertextError(Reason.INVALID_FIELD, f"a segment has the slots 0 to {profile.degree - 1}")
         positions = coefficient_positions(slots, count, profile.degree)
         scale = expanded_scale(profile, profile.segment_log_scale)
         values = np.empty((slots.size, count))
-        for j in range(count):
-            ciphertext = np.ascontiguousarray(tiles[:, j].transpose(1, 0, 2)).reshape(
-                2, profile.segment_limbs, profile.degree
-            )
-            values[:, j] = self._secret.decrypt(ciphertext)[positions] / scale
+        for first in range(0, count, BLOCK):
+            ciphertexts = segment_ciphertexts(profile, residues, first // BLOCK)
+            for j, ciphertext in enumerate(ciphertexts[: count - first], first):
+                values[:, j] = self._secret.decrypt(ciphertext)[positions] / scale
         embeddings = self._renewal.apply(self._embeddings(values, space, TemplateUse.REFERENCE))
         return self._segments.encrypt(embeddings, space)
 

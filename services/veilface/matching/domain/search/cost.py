@@ -6,8 +6,11 @@ from typing import Final, Self
 from veilface.crypto.contract import TemplateComparer, TemplateSpace, TemplateUse
 from veilface.matching.domain.search.windows import SEGMENTS_PER_WINDOW
 
-# An expanded probe is as large as a segment. On the way there, the ciphertexts lie in memory once at all limbs, once
-# rescaled and once in tiles, the first two rounded up to a power of two of coordinates.
+# An expanded probe has as many residues as a segment, in 32 bits where that has them in 26.
+_PROBE_BITS: Final = 32
+_SEGMENT_BITS: Final = 26
+# In expanded probes. On the way there, the ciphertexts lie in memory once at all limbs, once rescaled and once in
+# tiles, the first two rounded up to a power of two of coordinates.
 _EXPANSION: Final = 6
 # Three polynomials of at most three limbs of 4 bytes.
 _PRODUCT_BYTES_PER_SLOT: Final = 36
@@ -45,10 +48,11 @@ class SearchCost:
         product_bytes = min(segment_count, SEGMENTS_PER_WINDOW) * segment.capacity * _PRODUCT_BYTES_PER_SLOT
         later_bytes = product_bytes + answer_bytes
         is_expanded = use is TemplateUse.PROBE
+        probe_bytes = is_expanded * (-(-segment.memory_bytes * _PROBE_BITS // _SEGMENT_BITS))
         return cls(
             segment_bytes=segment.memory_bytes,
-            expand_bytes=later_bytes + is_expanded * _EXPANSION * segment.memory_bytes,
-            score_bytes=later_bytes + is_expanded * segment.memory_bytes,
+            expand_bytes=later_bytes + _EXPANSION * probe_bytes,
+            score_bytes=later_bytes + probe_bytes,
             answer_bytes=answer_bytes,
             shares_passes=is_expanded or comparer.plaintext_probes_share_a_pass,
         )

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.crypto.packed.conftest import Keyring, make_oracle, unit_vectors
-from tests.unit.crypto.packed.tiles import tile
+from tests.unit.crypto.packed.tiles import dense, tile
 from veilface.crypto.contract import TemplateSpace, TemplateUse
 from veilface.crypto.public.packed import bulk, seal, wire
 from veilface.crypto.public.packed.bulk import SegmentEncryptor
@@ -43,7 +43,7 @@ def test_enrolled_templates_are_seals_expansions_shifted_to_their_slots_and_adde
     for shift, stack in stacks.items():
         leaves = seal_side.expand(seal.ciphertext_residues(stack), 13, profile.segment_log_scale)
         expected += np.stack([seal_side.shift(leaf, shift) for leaf in leaves])
-    assert np.array_equal(segment.tiles, tile((expected % primes).astype(np.uint32)))
+    assert np.array_equal(segment.tiles, dense(tile((expected % primes).astype(np.uint32))))
 
 
 def signed_bits(words: U64) -> NDArray[np.int64]:
@@ -81,4 +81,4 @@ def test_a_bulk_encryption_is_public_key_times_ternary_plus_errors_plus_message(
             u, *e = (to_ntt(np.mod(each, q).astype(np.uint32), ring).astype(np.uint64) for each in (ternary, *errors))
             for polynomial in range(2):
                 expected[j, polynomial, limb] = (public[polynomial, limb] * u + e[polynomial]) % np.uint64(q)
-    assert np.array_equal(np.frombuffer(data[wire.HEADER_BYTES :], dtype="<u4"), tile(expected).reshape(-1))
+    assert np.array_equal(np.frombuffer(data[wire.HEADER_BYTES :], dtype="<u8"), dense(tile(expected)).reshape(-1))

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.crypto.packed.conftest import Oracle, make_oracle
-from tests.unit.crypto.packed.tiles import multiply_add_products, tile, weighed_sums
+from tests.unit.crypto.packed.tiles import dense, multiply_add_products, tile, weighed_sums
 from veilface.crypto.public.packed import seal
 from veilface.crypto.public.packed.compare import plaintext_product, tensor_product
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, block_count
 from veilface.crypto.public.packed.plaintext_probe import weight_residues
 from veilface.crypto.public.packed.profiles import CKKS_PACKED_128, packed_profile
 from veilface.crypto.public.packed.ring import U32
@@ -60,7 +61,7 @@ def test_the_product_with_a_plaintext_probe_equals_seals_multiply_plain(name: st
 @settings(max_examples=12, deadline=None)
 @given(
     name=st.sampled_from(PROFILES),
-    coordinates=st.integers(1, 4),
+    coordinates=st.sampled_from([1, 2, 3, 16, 17]),
     probe_count=st.integers(1, 3),
     segment_count=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
@@ -77,7 +78,7 @@ def test_multiply_add_equals_seals_multiply_and_add(
     )
     products = multiply_add_products(
         [tile(probe) for probe in probes],
-        [tile(segment) for segment in segments],
+        [dense(tile(segment)) for segment in segments],
         profile.data_primes[:limbs],
         profile.degree,
     )
@@ -90,7 +91,7 @@ def test_multiply_add_equals_seals_multiply_and_add(
 @settings(max_examples=12, deadline=None)
 @given(
     name=st.sampled_from(PROFILES),
-    coordinates=st.integers(1, 4),
+    coordinates=st.sampled_from([1, 2, 3, 16, 17]),
     probe_count=st.integers(1, 3),
     segment_count=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
@@ -108,7 +109,7 @@ def test_weighing_equals_seals_multiply_plain_and_add(
     ]
     sums = weighed_sums(
         np.stack([weight_residues(row, limbs, profile) for row in weights]),
-        [tile(segment) for segment in segments],
+        [dense(tile(segment)) for segment in segments],
         profile.data_primes[:limbs],
         profile.degree,
     )
@@ -130,9 +131,10 @@ def test_multiply_add_of_the_largest_residues_does_not_overflow_beyond_2048_coor
 ) -> None:
     profile = CKKS_PACKED_128
     primes = profile.data_primes[:2]
-    tiles = np.empty((2 * profile.degree // 32, 3000, 2, 32), dtype=np.uint32)
-    tiles[: len(tiles) // 2], tiles[len(tiles) // 2 :] = primes[0] - 1, primes[1] - 1
-    products = multiply_add_products([tiles] * probes, [tiles] * segments, primes, profile.degree)
+    residues = np.empty((3000, 2, 2, 32), dtype=np.uint32)
+    residues[...] = np.array(primes, dtype=np.uint32)[:, None] - 1
+    tiles = tile(residues)
+    products = multiply_add_products([tiles] * probes, [dense(tiles)] * segments, primes, 32)
     for limb, q in enumerate(primes):
         square = (q - 1) * (q - 1)
         assert set(np.unique(products[:, :, 0, limb])) == {3000 * square % q}
@@ -144,9 +146,10 @@ def test_multiply_add_of_the_largest_residues_does_not_overflow_beyond_2048_coor
 def test_weights_of_the_largest_size_do_not_overflow(name: str, coordinates: int) -> None:
     profile = packed_profile(name)
     primes = profile.data_primes[: profile.segment_limbs]
-    weights = np.array([[[q - 1] * coordinates for q in primes]] * 2, dtype=np.uint64)
-    tiles = np.empty((len(primes), coordinates, 2, 32), dtype=np.uint32)
-    tiles[...] = np.array(primes, dtype=np.uint32)[:, None, None, None] - 1
-    sums = weighed_sums(weights, [tiles], primes, 32)
+    residues = np.empty((coordinates, 2, len(primes), 32), dtype=np.uint32)
+    residues[...] = np.array(primes, dtype=np.uint32)[:, None] - 1
+    weights = np.empty((2, len(primes), BLOCK * block_count(coordinates)), dtype=np.uint64)
+    weights[...] = np.array(primes, dtype=np.uint64)[:, None] - 1
+    sums = weighed_sums(weights, [dense(tile(residues))], primes, 32)
     for limb, q in enumerate(primes):
         assert set(np.unique(sums[:, :, :, limb])) == {coordinates * (q - 1) * (q - 1) % q}

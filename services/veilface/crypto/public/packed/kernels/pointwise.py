@@ -1,9 +1,11 @@
 """Elementwise operations on residues."""
 
+import numpy as np
 from numba import njit, uint32, uint64
 
 from veilface.crypto.public.packed.kernels.arithmetic import multiply_shoup, reduce_wide
-from veilface.crypto.public.packed.kernels.multiply_add import LANES as TILE_LANES
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, BLOCK_BYTES, pack_block, unpack_block
+from veilface.crypto.public.packed.kernels.tiles import LANES as TILE_LANES
 from veilface.crypto.public.packed.kernels.vector import COUNT as WIDTH
 from veilface.crypto.public.packed.kernels.vector import transpose
 
@@ -23,24 +25,37 @@ def tensor(a, b, constants, out):
 
 
 @njit(nogil=True, cache=True)
-def accumulate_shifted(data, expanded, monomial, monomial_shoup, primes, tiles_per_limb, negative):
-    """data += expanded * monomial (or -=). data, expanded: (tiles, d, 2, 32); monomial: (tiles, 32)."""
-    for tile in range(data.shape[0]):
+def accumulate_shifted(tiles, expanded, monomial, monomial_shoup, primes, tiles_per_limb, negative):
+    """tiles += expanded * monomial (or -=), block by block.
+
+    tiles: uint64 (tiles, blocks, 4, 13, 8); expanded: uint32 (tiles, 16 * blocks, 2, 32); monomial: (tiles, 32).
+    """
+    residues = np.empty((BLOCK, 2, TILE_LANES), dtype=np.uint32)
+    rows = uint64(residues.ctypes.data)
+    base = uint64(tiles.ctypes.data)
+    for tile in range(tiles.shape[0]):
         q = primes[tile // tiles_per_limb]
-        for j in range(data.shape[1]):
-            for polynomial in range(2):
-                for lane in range(TILE_LANES):
-                    product = multiply_shoup(
-                        expanded[tile, j, polynomial, lane], monomial[tile, lane], monomial_shoup[tile, lane], q
-                    )
-                    present = data[tile, j, polynomial, lane]
-                    if negative:
-                        r = uint32(present - product)
-                        r = min(r, uint32(r + q))
-                    else:
-                        r = uint32(present + product)
-                        r = min(r, uint32(r - q))
-                    data[tile, j, polynomial, lane] = r
+        for block in range(tiles.shape[1]):
+            words = uint64(base + uint64((tile * tiles.shape[1] + block) * BLOCK_BYTES))
+            unpack_block(words, rows, uint64(4 * TILE_LANES))
+            for coordinate in range(BLOCK):
+                for polynomial in range(2):
+                    for lane in range(TILE_LANES):
+                        product = multiply_shoup(
+                            expanded[tile, block * BLOCK + coordinate, polynomial, lane],
+                            monomial[tile, lane],
+                            monomial_shoup[tile, lane],
+                            q,
+                        )
+                        present = residues[coordinate, polynomial, lane]
+                        if negative:
+                            r = uint32(present - product)
+                            r = min(r, uint32(r + q))
+                        else:
+                            r = uint32(present + product)
+                            r = min(r, uint32(r - q))
+                        residues[coordinate, polynomial, lane] = r
+            pack_block(rows, words)
 
 
 @njit(nogil=True, cache=True)
@@ -74,12 +89,12 @@ def divide_last(values, last, constants):
 
 
 @njit(nogil=True, cache=True)
-def store_tiles(x, first, polynomial, first_tile, reverse, out):
+def store_tiles(x, first, coordinates, polynomial, first_tile, reverse, out):
     """Write the lanes of x (n, 16) as the coordinates from `first` on; lanes beyond the last one are left out.
 
-    out: uint32 (tiles, coordinates, 2, 32). In reverse, coordinate j lies at coordinates - 1 - j.
+    out: uint32 (tiles, rows, 2, 32) with at least `coordinates` rows. In reverse, coordinate j lies at
+    coordinates - 1 - j.
     """
-    coordinates = out.shape[1]
     count = min(WIDTH, coordinates - first)
     row = coordinates - 1 - first if reverse else first
     step = -1 if reverse else 1
@@ -88,7 +103,7 @@ def store_tiles(x, first, polynomial, first_tile, reverse, out):
         base = uint64(out.ctypes.data)
         for block in range(x.shape[0] // WIDTH):
             tile = first_tile + block * WIDTH // TILE_LANES
-            at = ((tile * coordinates + row) * 2 + polynomial) * TILE_LANES + block * WIDTH % TILE_LANES
+            at = ((tile * out.shape[1] + row) * 2 + polynomial) * TILE_LANES + block * WIDTH % TILE_LANES
             transpose(
                 uint64(source + uint64(4 * block * WIDTH * WIDTH)),
                 uint64(4 * WIDTH),

@@ -1,8 +1,10 @@
 """Sampling and arithmetic of bulk encryption."""
 
+import numpy as np
 from numba import int8, int32, int64, njit, uint32, uint64
 
 from veilface.crypto.public.packed.kernels.arithmetic import reduce_wide
+from veilface.crypto.public.packed.kernels.tiles import BLOCK, BLOCK_BYTES, LANES, pack_block
 
 
 @njit(inline="always")
@@ -54,14 +56,23 @@ def add_messages(messages, q, constants, out):
 
 
 @njit(nogil=True, cache=True)
-def finish(public, ternary, error, limb, polynomial, first, count, constants, tile_lanes, tiles):
-    """tiles of one polynomial = public * ternary + error, all in the NTT domain and lazy."""
+def finish(public, ternary, errors, limb, block, count, constants, tiles):
+    """One block of tiles = public * ternary + errors, all in the NTT domain and lazy.
+
+    public: uint32 (2, limbs, n); ternary: (n, 16), one lane per coordinate, of which `count` are used; errors:
+    (2, n, 16); tiles: uint64 (tiles, blocks, 4, 13, 8).
+    """
     q, two32, two32_shoup, one_shoup = constants[0], constants[1], constants[2], constants[3]
-    tiles_per_limb = ternary.shape[0] // tile_lanes
+    tiles_per_limb = ternary.shape[0] // LANES
+    residues = np.zeros((BLOCK, 2, LANES), dtype=np.uint32)
+    base = uint64(tiles.ctypes.data)
     for tile in range(tiles_per_limb):
-        at = limb * tiles_per_limb + tile
-        for lane in range(count):
-            for position in range(tile_lanes):
-                i = tile * tile_lanes + position
-                value = uint64(public[polynomial, limb, i]) * uint64(ternary[i, lane]) + uint64(error[i, lane])
-                tiles[at, first + lane, polynomial, position] = reduce_wide(value, q, two32, two32_shoup, one_shoup)
+        for coordinate in range(count):
+            for polynomial in range(2):
+                for position in range(LANES):
+                    i = tile * LANES + position
+                    value = uint64(public[polynomial, limb, i]) * uint64(ternary[i, coordinate])
+                    value += uint64(errors[polynomial, i, coordinate])
+                    residues[coordinate, polynomial, position] = reduce_wide(value, q, two32, two32_shoup, one_shoup)
+        at = (limb * tiles_per_limb + tile) * tiles.shape[1] + block
+        pack_block(uint64(residues.ctypes.data), uint64(base + uint64(at * BLOCK_BYTES)))
