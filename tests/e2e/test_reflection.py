@@ -17,6 +17,7 @@ SERVICES = {
     "matching": {
         "veilface.matching.v1.MatchingService": "SearchGallery",
         "veilface.matching.v1.GalleryService": "Enroll",
+        "veilface.matching.v1.PeerService": "SearchSegments",
     },
 }
 

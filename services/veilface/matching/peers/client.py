@@ -55,9 +55,7 @@ class GrpcPeer:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
         except InvalidArgumentError as error:
-            raise RefusedAnswerError(
-                Reason.DEPENDENCY_UNAVAILABLE, f"its answer cannot be read ({error.reason.value})"
-            ) from error
+            raise RefusedAnswerError(f"its answer cannot be read ({error.reason.value})") from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():

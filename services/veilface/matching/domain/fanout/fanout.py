@@ -128,10 +128,12 @@ class FanOut:
         except VeilfaceError as error:
             cause = _cause(error)
             self._retry(gathering, cause, todo)
-            if cause in (Retry.LOST, Retry.REFUSED):
+            if cause is Retry.LOST:
                 # A peer's own message may name a gallery, which is nothing for a log.
-                told = error.message if cause is Retry.REFUSED else f"its answer ended with {error.reason.value}"
-                self._peers.give_up(peer, told)
+                self._peers.give_up(peer, f"its answer ended with {error.reason.value}")
+        except RefusedAnswerError as error:
+            self._retry(gathering, Retry.REFUSED, todo)
+            self._peers.give_up(peer, str(error))
 
     async def _take(
         self,
@@ -147,12 +149,12 @@ class FanOut:
                 async with asyncio.timeout(patience_s):
                     part = await anext(answers, None)
                 if part is None:
-                    raise RefusedAnswerError(Reason.DEPENDENCY_UNAVAILABLE, f"{len(todo)} segments were left out")
+                    raise RefusedAnswerError(f"{len(todo)} segments were left out")
                 await self._accept(gathering, part, todo)
             # What the last passes took comes with the last batch; anything behind it is one too many.
             async with asyncio.timeout(patience_s):
                 if await anext(answers, None) is not None:
-                    raise RefusedAnswerError(Reason.DEPENDENCY_UNAVAILABLE, "more batches came than were asked for")
+                    raise RefusedAnswerError("more batches came than were asked for")
 
     async def _accept(self, gathering: Gathering, part: PeerAnswer, todo: deque[AnsweredSegment]) -> None:
         if part.changed:
@@ -160,16 +162,14 @@ class FanOut:
             changed = [segment for segment in todo if segment.snapshot.place.number in numbers]
             left = [segment for segment in todo if segment.snapshot.place.number not in numbers]
             if len(changed) != len(part.changed):
-                raise RefusedAnswerError(
-                    Reason.DEPENDENCY_UNAVAILABLE, "segments are said to have changed that were not asked for"
-                )
+                raise RefusedAnswerError("segments are said to have changed that were not asked for")
             todo.clear()
             todo.extend(left)
             self._retry(gathering, Retry.CHANGED, changed)
         if part.batch is not None:
             segment = todo[0] if todo else None
             if segment is None:
-                raise RefusedAnswerError(Reason.DEPENDENCY_UNAVAILABLE, "more batches came than were asked for")
+                raise RefusedAnswerError("more batches came than were asked for")
             await self._check(gathering.question.answer, segment, part.batch)
             todo.popleft()
             self._events.segments_scored_by_peers(1)
@@ -190,9 +190,7 @@ class FanOut:
                 snapshot.place,
             )
         except (PermissionDeniedError, InvalidArgumentError, FailedPreconditionError) as error:
-            raise RefusedAnswerError(
-                Reason.DEPENDENCY_UNAVAILABLE, f"a batch is not what was asked for ({error.reason.value})"
-            ) from error
+            raise RefusedAnswerError(f"a batch is not what was asked for ({error.reason.value})") from error
 
     def _retry(self, gathering: Gathering, cause: Retry, segments: Sequence[AnsweredSegment]) -> None:
         if segments:
@@ -232,8 +230,6 @@ def _question_to_peer(question: FanOutQuestion, segments: Sequence[AnsweredSegme
 
 
 def _cause(error: VeilfaceError) -> Retry:
-    if isinstance(error, RefusedAnswerError):
-        return Retry.REFUSED
     if isinstance(error, ResourceExhaustedError):
         return Retry.OVERLOADED
     # The gallery was changed, deleted or moved to another key version between the two looks at it.

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Protocol
 
 from veilface.common.attested import SignedScores, SignedTemplate
-from veilface.common.errors import UnavailableError
 from veilface.common.names import GalleryName
 from veilface.matching.domain.search.statistics import SearchStatistics
 
@@ -61,8 +60,8 @@ class PeerAnswer:
     statistics: SearchStatistics | None = None
 
 
-class RefusedAnswerError(UnavailableError):
-    """A peer does not answer as agreed, so nothing that it says counts."""
+class RefusedAnswerError(Exception):
+    """A peer does not answer as agreed, so nothing that it says counts. It never leaves the fan-out."""
 
 
 class Peer(Protocol):
@@ -81,7 +80,7 @@ class Peer(Protocol):
             time_left_s: How long it may take altogether; None: without end.
 
         Raises:
-            RefusedAnswerError: DEPENDENCY_UNAVAILABLE if what comes back cannot be read.
+            RefusedAnswerError: If what comes back cannot be read.
             VeilfaceError: Its own error, or that of the call.
         """
         ...
