@@ -10,26 +10,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from veilface.common.channel import ChannelOptions, open_sync_channel
-from veilface.common.identities import (
-    CLIENT_IDENTITY,
-    EMBEDDING_IDENTITY,
-    KEYS_IDENTITY,
-    MATCHING_IDENTITY,
-    OPERATOR_IDENTITY,
-)
+from veilface.common.identities import IDENTITIES
 from veilface.common.pki import CertificateAuthority, tls_settings
 from veilface.common.signing import Signer, TrustStore
 from veilface.keys.domain.master_key import create_master_key_file
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
-IDENTITIES = {
-    "client": CLIENT_IDENTITY,
-    "operator": OPERATOR_IDENTITY,
-    "embedding": EMBEDDING_IDENTITY,
-    "keys": KEYS_IDENTITY,
-    "matching": MATCHING_IDENTITY,
-}
 
 
 def make_credentials(folder):

@@ -1,13 +1,14 @@
 """Where the three services are and as whom the client calls them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field
 
 from veilface.common.errors import ConfigurationError, Reason
-from veilface.common.files import read_setting_file
+from veilface.common.files import read_setting_file, write_private_file
 from veilface.common.identities import OPERATOR_IDENTITY
 from veilface.common.settings import ProcessSettings
 from veilface.common.signing import Signer
@@ -68,6 +69,11 @@ class ClientSettings(ProcessSettings):
                 Reason.INVALID_SETTING, f"{path} does not hold {expected}: delete it and run 'veilface up' again"
             ) from error
 
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where "embedding", "keys" and "matching" are."""
+        return {"embedding": self.embedding_service, "keys": self.key_service, "matching": self.matching_service}
+
     def import_signer(self) -> Signer:
         """The operator's signing key. Raises ConfigurationError INVALID_SETTING if none is set or it cannot be used."""
         if self.import_signing_key is None:
@@ -77,3 +83,20 @@ class ClientSettings(ProcessSettings):
                 "public half the matching service trusts",
             )
         return Signer.from_file(self.import_signing_key, OPERATOR_IDENTITY)
+
+
+def save_connection(state: Path, addresses: Mapping[str, str], certificates: str) -> None:
+    """Write what `ClientSettings.from_state` reads.
+
+    Args:
+        state: The state folder.
+        addresses: Of "embedding", "keys" and "matching".
+        certificates: The name of the folder of certificates in it.
+    """
+    document = {
+        "embedding_service": addresses["embedding"],
+        "key_service": addresses["keys"],
+        "matching_service": addresses["matching"],
+        "certificates": certificates,
+    }
+    write_private_file(state / CONNECTION_FILE, (json.dumps(document, indent=2) + "\n").encode())

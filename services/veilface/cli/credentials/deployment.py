@@ -1,31 +1,22 @@
 """The credentials of a deployment: one folder for each party, which holds what that party needs and nothing else."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from veilface.cli.credentials.ensure import ensure_certificate, ensure_signer, save_trust
-from veilface.client.settings import CONNECTION_FILE, OPERATOR_SIGNING_KEY, ClientSettings
+from veilface.cli.credentials.ensure import ensure_certificate, ensure_master_key, ensure_signing
+from veilface.client.settings import CONNECTION_FILE, OPERATOR_SIGNING_KEY, ClientSettings, save_connection
 from veilface.common.addresses import host_of, ip_address_of
 from veilface.common.errors import ConfigurationError, Reason
-from veilface.common.files import write_private_file, write_public_file
-from veilface.common.identities import (
-    CLIENT_IDENTITY,
-    EMBEDDING_IDENTITY,
-    KEYS_IDENTITY,
-    MATCHING_IDENTITY,
-    OPERATOR_IDENTITY,
-)
+from veilface.common.files import write_public_file
+from veilface.common.identities import IDENTITIES
 from veilface.common.pki import CertificateAuthority
-from veilface.keys.domain.master_key import create_master_key_file
 
 SERVICES = ("embedding", "keys", "matching")
 OPERATOR = "operator"
 DEFAULT_ADDRESSES = {"embedding": "embedding:7001", "keys": "keys:7002", "matching": "matching:7003"}
 
-_IDENTITIES = {"embedding": EMBEDDING_IDENTITY, "keys": KEYS_IDENTITY, "matching": MATCHING_IDENTITY}
 _CERTIFICATES = "certificates"
 _CA = "ca.crt"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -65,40 +56,27 @@ def ensure_deployment(folder: Path, addresses: Mapping[str, Sequence[str]]) -> C
     operator = folder / OPERATOR
     certificates = operator / _CERTIFICATES
     renewed = [f"{name}/tls" for name in SERVICES if _ensure_service(authority, folder / name, hosts[name])]
-    for name, identity in (("client", CLIENT_IDENTITY), (OPERATOR, OPERATOR_IDENTITY)):
-        if ensure_certificate(authority, certificates, name, identity):
+    for name in ("client", OPERATOR):
+        if ensure_certificate(authority, certificates, name, IDENTITIES[name]):
             renewed.append(f"{OPERATOR}/{_CERTIFICATES}/{name}")
     write_public_file(certificates / _CA, authority.certificate_pem)
-    embedding, keys, matching = (ensure_signer(folder / name / "signing.key", _IDENTITIES[name]) for name in SERVICES)
-    importer = ensure_signer(operator / OPERATOR_SIGNING_KEY, OPERATOR_IDENTITY)
-    save_trust(folder / "matching" / "trust.json", embedding, keys, importer)
-    save_trust(folder / "keys" / "trust.json", embedding, keys, matching)
-    if not (folder / "keys" / "master.key").exists():
-        create_master_key_file(folder / "keys" / "master.key")
-    connection = {
-        "embedding_service": chosen["embedding"],
-        "key_service": chosen["keys"],
-        "matching_service": chosen["matching"],
-        "certificates": _CERTIFICATES,
-    }
-    write_private_file(operator / CONNECTION_FILE, (json.dumps(connection, indent=2) + "\n").encode())
+    signing_keys = {name: folder / name / "signing.key" for name in SERVICES}
+    trust_stores = {name: folder / name / "trust.json" for name in ("keys", "matching")}
+    ensure_signing(signing_keys | {OPERATOR: operator / OPERATOR_SIGNING_KEY}, trust_stores)
+    ensure_master_key(folder / "keys" / "master.key")
+    save_connection(operator, chosen, _CERTIFICATES)
     return Credentials(folder, chosen, renewed)
 
 
 def _ensure_service(authority: CertificateAuthority, folder: Path, hosts: Sequence[str]) -> bool:
     write_public_file(folder / _CA, authority.certificate_pem)
-    return ensure_certificate(authority, folder, "tls", _IDENTITIES[folder.name], hosts)
+    return ensure_certificate(authority, folder, "tls", IDENTITIES[folder.name], hosts)
 
 
 def _choose(operator: Path, addresses: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    last = dict(DEFAULT_ADDRESSES)
+    last: Mapping[str, str] = DEFAULT_ADDRESSES
     if (operator / CONNECTION_FILE).exists():
-        settings = ClientSettings.from_state(operator)
-        last = {
-            "embedding": settings.embedding_service,
-            "keys": settings.key_service,
-            "matching": settings.matching_service,
-        }
+        last = ClientSettings.from_state(operator).addresses
     return {name: addresses[name][0] if addresses[name] else last[name] for name in SERVICES}
 
 

@@ -1,13 +1,17 @@
 """Credentials that are made once, kept, and renewed in time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
 
 from veilface.common.addresses import ip_address_of
+from veilface.common.identities import IDENTITIES
 from veilface.common.pki import CertificateAuthority, load_certificate
 from veilface.common.signing import Signer, TrustStore
+from veilface.keys.domain.master_key import create_master_key_file
+
+_TRUSTED = {"keys": ("embedding", "keys", "matching"), "matching": ("embedding", "keys", "operator")}
 
 
 def ensure_certificate(
@@ -38,18 +42,34 @@ def ensure_certificate(
     return True
 
 
-def ensure_signer(path: Path, identity: str) -> Signer:
-    """The signing key in a file; a new one is made if there is none."""
+def ensure_signing(signing_keys: Mapping[str, Path], trust_stores: Mapping[str, Path]) -> None:
+    """Make the signing keys that are missing, and write whose signatures each service accepts.
+
+    Args:
+        signing_keys: The files of "embedding", "keys", "matching" and "operator".
+        trust_stores: The files of "keys" and "matching".
+
+    Raises:
+        ConfigurationError: INVALID_SETTING if a file that is there holds no signing key.
+    """
+    signers = {party: _ensure_signer(path, IDENTITIES[party]) for party, path in signing_keys.items()}
+    for service, parties in _TRUSTED.items():
+        keys = {signers[party].identity: [signers[party].public_key_bytes] for party in parties}
+        TrustStore(keys).save(trust_stores[service])
+
+
+def ensure_master_key(path: Path) -> None:
+    """Make a master key if there is none; never another one."""
+    if not path.exists():
+        create_master_key_file(path)
+
+
+def _ensure_signer(path: Path, identity: str) -> Signer:
     if path.exists():
         return Signer.from_file(path, identity)
     signer = Signer.generate(identity)
     signer.save(path)
     return signer
-
-
-def save_trust(path: Path, *signers: Signer) -> None:
-    """Write the trust store of a service that accepts these signers and nobody else."""
-    TrustStore({signer.identity: [signer.public_key_bytes] for signer in signers}).save(path)
 
 
 def _hosts_of(path: Path) -> tuple[str, ...]:

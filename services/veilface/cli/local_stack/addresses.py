@@ -1,13 +1,11 @@
 """The loopback ports of a local stack, and the file that tells clients about them."""
 
-import json
 import socket
 from collections.abc import Mapping
 
 from veilface.cli.local_stack.layout import StateLayout
-from veilface.client.settings import ClientSettings
+from veilface.client.settings import ClientSettings, save_connection
 from veilface.common.errors import ConfigurationError
-from veilface.common.files import write_private_file
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,7 +22,7 @@ def choose_addresses(layout: StateLayout) -> dict[str, str]:
     addresses = {name: f"{LOOPBACK}:{held.getsockname()[1]}" for name, held in sockets.items()}
     for held in sockets.values():
         held.close()
-    _save(layout, addresses)
+    save_connection(layout.root, addresses, layout.certificates.name)
     return addresses
 
 
@@ -32,15 +30,10 @@ def _last_addresses(layout: StateLayout) -> Mapping[str, str]:
     if not layout.connection.exists():
         return {}
     try:
-        settings = ClientSettings.from_state(layout.root)
+        return ClientSettings.from_state(layout.root).addresses
     except ConfigurationError:
         # It is about to be written anew.
         return {}
-    return {
-        "embedding": settings.embedding_service,
-        "keys": settings.key_service,
-        "matching": settings.matching_service,
-    }
 
 
 def _port_of(address: str) -> int:
@@ -61,13 +54,3 @@ def _bind(port: int) -> socket.socket:
         held.close()
         raise
     return held
-
-
-def _save(layout: StateLayout, addresses: Mapping[str, str]) -> None:
-    document = {
-        "embedding_service": addresses["embedding"],
-        "key_service": addresses["keys"],
-        "matching_service": addresses["matching"],
-        "certificates": layout.certificates.name,
-    }
-    write_private_file(layout.connection, (json.dumps(document, indent=2) + "\n").encode())
